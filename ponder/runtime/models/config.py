@@ -1,0 +1,67 @@
+"""The shape of a model and the bundle an engine needs to run one. Imports no torch at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ponder.runtime.api import Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """A decoder's shape. Rotary pairing is half-split: dimension j turns with j + head_dim / 2."""
+
+    architecture: str
+    """Only "llama" for now."""
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    norm_epsilon: float
+    rope_theta: float
+    context_length: int
+    tied_embeddings: bool
+
+
+class Tokenizer(Protocol):
+    """Text to tokens and back, and the model's chat template."""
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end the model's turn."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """No special tokens are added; special tokens spelled in `text` are read as plain text."""
+        ...
+
+    def encode_prompt(self, prompt: Prompt) -> list[int]:
+        """Raw text after the beginning token, if any; chat turns through the model's template."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Special tokens are left out; invalid UTF-8 becomes U+FFFD."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadedModel:
+    """Weights in memory, by their Hugging Face names (`model.layers.0.self_attn.q_proj.weight`,
+    ...).
+    """
+
+    name: str
+    config: ModelConfig
+    weights: Mapping[str, torch.Tensor]
+    """Linear weights are [out, in]; all of one dtype. `lm_head.weight` is absent where embeddings
+    are tied.
+    """
+    tokenizer: Tokenizer

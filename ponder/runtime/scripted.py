@@ -1,0 +1,356 @@
+"""A tiny oracle in place of a model: weighted replies to a prompt, drawn character by character.
+
+The replies to a prompt define an exact distribution over the next character, so log-probabilities,
+scores and logits are all consistent, and tests can enumerate every outcome. A token is a Unicode
+code point. Its clock stands still, so two runs with one seed are equal to the byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from ponder.runtime.api import (
+    Capabilities,
+    Delta,
+    EngineStats,
+    Finish,
+    Logits,
+    Prompt,
+    Sampling,
+    Scored,
+    Segment,
+    Usage,
+)
+from ponder.runtime.errors import (
+    BranchClosed,
+    CapabilityError,
+    ContextOverflow,
+    InputError,
+    ModelError,
+)
+from ponder.runtime.seeds import BranchPath
+
+Script = Callable[[str], Mapping[str, float]]
+"""From the rendered prompt to replies and their weights (positive, any sum)."""
+
+END = 0x110000
+"""Token id of the end of a reply, the one after the last code point."""
+VOCABULARY = END + 1
+
+
+def arithmetic(prompt: str) -> Mapping[str, float]:
+    """The script behind `--engine scripted`: sums, differences and products of the last two numbers
+    it can see.
+    """
+    numbers = [int(n) for n in re.findall(r"\d{1,9}", prompt)][-2:] or [0]
+    a, b = numbers[0], numbers[-1]
+    replies = {
+        f"{a} + {b} = {a + b}": 0.5,
+        f"{a} - {b} = {a - b}": 0.3,
+        f"{a} * {b} = {a * b}": 0.2,
+    }
+    return {
+        f"{work}. The answer is \\boxed{{{work.split(' = ')[1]}}}.": w
+        for work, w in replies.items()
+    }
+
+
+def render(prompt: Prompt) -> str:
+    """Chat turns as `role: content` lines; text as it is."""
+    if isinstance(prompt, str):
+        return prompt
+    return "".join(f"{m.role}: {m.content}\n" for m in prompt) + "assistant: "
+
+
+class ScriptedEngine:
+    """An `Engine` whose model is a script. See the module."""
+
+    def __init__(
+        self,
+        script: Script = arithmetic,
+        *,
+        name: str = "scripted",
+        context_length: int = 1_000_000,
+        delay: Callable[[BranchPath, int], float] | None = None,
+    ) -> None:
+        """`delay` gives the real seconds a decode takes, by path and token count, to shuffle
+        completion orders in tests.
+        """
+        self.name = name
+        self.capabilities = Capabilities(
+            context_length=context_length,
+            fork="kv",
+            logprobs=True,
+            prompt_logprobs=True,
+            logits=True,
+            seed=True,
+        )
+        self._script = script
+        self._delay = delay
+        self._closed = False
+        self._counts = Usage()
+        self._branches = 0
+
+    async def open(
+        self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
+    ) -> ScriptedBranch:
+        if adapter is not None:
+            raise CapabilityError(
+                f"engine {self.name!r} has no adapter {adapter!r}; open without one"
+            )
+        text = render(prompt)
+        if len(text) >= self.capabilities.context_length:
+            raise ContextOverflow(
+                f"the prompt has {len(text)} tokens; {self.name!r} holds "
+                f"{self.capabilities.context_length}, "
+                "one of them for the reply: shorten it"
+            )
+        self.check_open()
+        charge = Usage(prompt=len(text))
+        self.charge(charge)
+        return ScriptedBranch(self, path, [ord(c) for c in text], len(text), charge)
+
+    def count(self, prompt: Prompt) -> int:
+        return len(render(prompt))
+
+    def clock(self) -> float:
+        return 0.0
+
+    def stats(self) -> EngineStats:
+        return EngineStats(
+            prefilled=self._counts.prompt,
+            cached=0,
+            decoded=self._counts.decoded,
+            scored=self._counts.scored,
+            steps=self._counts.decoded,
+            pages=0,
+            pages_held=0,
+            pages_shared=0,
+            evicted=0,
+            preempted=0,
+            branches=self._branches,
+        )
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def check_open(self) -> None:
+        if self._closed:
+            raise ModelError(f"engine {self.name!r} is closed")
+
+    def charge(self, usage: Usage) -> None:
+        self._counts += usage
+
+    def adopt(self, change: int) -> None:
+        self._branches += change
+
+    async def pause(self, path: BranchPath, tokens: int) -> None:
+        await asyncio.sleep(self._delay(path, tokens) if self._delay else 0)
+
+    def next_token(self, prompt: str, said: str) -> dict[int, float]:
+        """The exact distribution of the next token, in order of token id."""
+        weights: dict[int, float] = {}
+        for reply, weight in self._script(prompt).items():
+            if reply.startswith(said):
+                token = ord(reply[len(said)]) if len(reply) > len(said) else END
+                weights[token] = weights.get(token, 0.0) + weight
+        total = sum(weights.values())
+        if not total:
+            return {END: 1.0}  # the text left the script: nothing more to say
+        return {token: weights[token] / total for token in sorted(weights)}
+
+
+class ScriptedBranch:
+    """A `Branch` of a `ScriptedEngine`: a list of code points."""
+
+    def __init__(
+        self,
+        engine: ScriptedEngine,
+        path: BranchPath,
+        tokens: list[int],
+        prompt_length: int,
+        charge: Usage,
+    ) -> None:
+        self.path = path
+        self.usage = charge
+        self._engine = engine
+        self._tokens = tokens
+        self._prompt = prompt_length
+        self._forks = 0
+        self._open = True
+        engine.adopt(+1)
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return tuple(self._tokens)
+
+    @property
+    def text(self) -> str:
+        return spell(self._tokens[self._prompt :])
+
+    def fork(self, n: int) -> list[ScriptedBranch]:
+        self._check()
+        if n < 1:
+            raise InputError(f"fork into {n!r} branches; it must be at least 1")
+        ordinal, self._forks = self._forks, self._forks + 1
+        return [
+            ScriptedBranch(
+                self._engine, self.path.child(ordinal, i), list(self._tokens), self._prompt, Usage()
+            )
+            for i in range(n)
+        ]
+
+    async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
+        async for delta in self.stream(params, deadline=deadline):
+            if delta.segment is not None:
+                return delta.segment
+        raise ModelError("the stream ended without a segment")
+
+    async def stream(
+        self, params: Sampling, *, deadline: float | None = None
+    ) -> AsyncIterator[Delta]:
+        self._check()
+        room = self._engine.capabilities.context_length - len(self._tokens)
+        limit = min(params.max_tokens, room)
+        drawn: list[int] = []
+        logprobs: list[float] = []
+        finish = Finish.LENGTH
+        while len(drawn) < limit:
+            if deadline is not None and self._engine.clock() >= deadline:
+                finish = Finish.BUDGET
+                break
+            token, logprob = self._draw(params)
+            self._tokens.append(token)
+            drawn.append(token)
+            logprobs.append(logprob)
+            self._charge(Usage(decoded=1))
+            if token == END:
+                finish = Finish.EOS
+                break
+            yield Delta(text=chr(token))
+            if any(stop in spell(drawn[-len(stop) :]) for stop in params.stop):
+                finish = Finish.STOP
+                break
+        await self._engine.pause(self.path, len(drawn))
+        usage = Usage(decoded=len(drawn))
+        segment = Segment(
+            text=spell(drawn),
+            tokens=tuple(drawn),
+            logprobs=tuple(logprobs),
+            finish=finish,
+            usage=usage,
+        )
+        yield Delta(text="", segment=segment)
+
+    async def append(self, text: str) -> None:
+        self._check()
+        if len(self._tokens) + len(text) >= self._engine.capabilities.context_length:
+            raise ContextOverflow(
+                f"appending {len(text)} tokens to {len(self._tokens)} overflows the context"
+            )
+        self._tokens += [ord(c) for c in text]
+        self._charge(Usage(prompt=len(text)))
+
+    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+        self._check()
+        results = [self._score(text) for text in continuations]
+        self._charge(Usage(scored=sum(len(r.tokens) for r in results)))
+        await self._engine.pause(self.path, 0)
+        return results
+
+    async def logits(self) -> Logits:
+        self._check()
+        values = [-math.inf] * VOCABULARY
+        for token, p in self._next().items():
+            values[token] = math.log(p)
+        return values
+
+    def rewind(self, to: int) -> None:
+        self._check()
+        if not 1 <= to <= len(self._tokens):
+            raise InputError(
+                f"rewind to {to!r} tokens; it must be 1 to {len(self._tokens)}, all it has"
+            )
+        del self._tokens[to:]
+        self._prompt = min(self._prompt, to)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._engine.adopt(-1)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        if not self._open:
+            raise BranchClosed(f"branch {self.path} is closed")
+        self._engine.check_open()
+
+    def _charge(self, usage: Usage) -> None:
+        self.usage += usage
+        self._engine.charge(usage)
+
+    def _next(self, extra: str = "") -> dict[int, float]:
+        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt :]
+        return self._engine.next_token(spell(prompt), spell(said) + extra)
+
+    def _score(self, text: str) -> Scored:
+        logprobs: list[float] = []
+        for i, character in enumerate(text):
+            p = self._next(text[:i]).get(ord(character), 0.0)
+            logprobs.append(math.log(p) if p else -math.inf)
+        return Scored(tokens=tuple(ord(c) for c in text), logprobs=tuple(logprobs))
+
+    def _draw(self, params: Sampling) -> tuple[int, float]:
+        """Inverse CDF over token ids, as the own engine does it."""
+        model = self._next()
+        kept = truncate(model, params)
+        if not kept:
+            raise InputError("every token the script allows is forbidden by `bias`")
+        point = self.path.uniform(len(self._tokens)) * sum(kept.values())
+        token = next(iter(kept))
+        for token, weight in kept.items():  # noqa: B007 - rounding may leave the last
+            point -= weight
+            if point < 0:
+                break
+        return token, math.log(model[token])
+
+
+def truncate(model: Mapping[int, float], params: Sampling) -> dict[int, float]:
+    """Weights after bias, temperature, top-k, min-p and top-p, in that order, by token id."""
+    bias = dict(params.bias)
+    logits = {
+        t: math.log(p) + bias.get(t, 0.0) for t, p in model.items() if bias.get(t, 0.0) > -math.inf
+    }
+    ranked = sorted(logits, key=lambda t: (-logits[t], t))
+    if params.temperature == 0 or not ranked:
+        return {t: 1.0 for t in ranked[:1]}
+    best = logits[ranked[0]]
+    ranked = ranked[: params.top_k]
+    weights = {t: math.exp((logits[t] - best) / params.temperature) for t in ranked}
+    weights = {t: w for t, w in weights.items() if w >= params.min_p}
+    total, seen, kept = sum(weights.values()), 0.0, dict[int, float]()
+    for token, weight in weights.items():
+        if seen >= params.top_p * total:
+            break
+        kept[token] = weight
+        seen += weight
+    return dict(sorted(kept.items()))
+
+
+def spell(tokens: Sequence[int]) -> str:
+    return "".join(chr(t) for t in tokens if t != END)

@@ -1,0 +1,62 @@
+"""Seeds are paths: every random draw is a pure function of (run seed, path of the branch,
+position).
+
+No generator object exists and nothing is consumed, so a draw depends neither on what shares the
+batch nor on the order in which concurrent branches run. The generator is Philox 4x32-10 (Salmon et
+al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), keyed by a hash of the path and
+counted by the position.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+
+_WORD = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+
+
+def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Ten rounds of Philox 4x32 over four 32-bit counter words and two key words."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high, low = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (low >> 32) ^ c1 ^ k0, low & _WORD, (high >> 32) ^ c3 ^ k1, high & _WORD
+        k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
+    return c0, c1, c2, c3
+
+
+@dataclass(frozen=True, slots=True)
+class BranchPath:
+    """Where a branch hangs in a run: the run's seed and the names and indices on the way down to
+    it.
+    """
+
+    seed: int
+    steps: tuple[str | int, ...] = ()
+
+    def child(self, *steps: str | int) -> BranchPath:
+        return BranchPath(self.seed, (*self.steps, *steps))
+
+    def key(self) -> tuple[int, int]:
+        """The two 32-bit words that key the generator of this branch."""
+        digest = blake2b(json.dumps([self.seed, *self.steps]).encode(), digest_size=8).digest()
+        return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+    def uniform(self, position: int) -> float:
+        """The draw at `position` (a token index): uniform on [0, 1), 53 bits."""
+        return uniform(self.key(), position)
+
+    def __str__(self) -> str:
+        return "/".join(str(step) for step in (self.seed, *self.steps))
+
+
+def uniform(key: tuple[int, int], position: int) -> float:
+    """Uniform on [0, 1) from a path's key; hot loops keep the key instead of hashing the path for
+    each draw.
+    """
+    a, b, _, _ = philox((position & _WORD, position >> 32, 0, 0), key)
+    return ((a << 21) | (b >> 11)) * 2.0**-53

@@ -1,0 +1,73 @@
+"""The seam between candidates and whatever judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ponder.runtime.api import Finish, Usage
+from ponder.runtime.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked, and how the answer is to be given."""
+
+    text: str
+    instruction: str = "Think step by step, then give the final answer inside \\boxed{}."
+    """Goes before the question in the prompt; a task sets its own."""
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise InputError(f"the question is empty: {self.text!r}; give at least one word")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a verifier says of one candidate: a score in [0, 1], or a stated failure, never both."""
+
+    score: float | None = None
+    failure: str | None = None
+    reason: str = ""
+    usage: Usage = Usage()
+
+    def __post_init__(self) -> None:
+        if (self.score is None) == (self.failure is None):
+            raise ValueError(f"a verdict has a score or a failure, not both or neither: {self!r}")
+        if self.score is not None and not 0 <= self.score <= 1:
+            raise ValueError(f"a verdict's score is in [0, 1], not {self.score!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One attempt at a question."""
+
+    source: str
+    """Name of the graph node that made it."""
+    index: int
+    """Its place among that node's candidates; (source, index) names a candidate within a run."""
+    text: str
+    finish: Finish
+    logprobs: tuple[float, ...] | None
+    """Nats, one for each drawn token; None where the engine tells none."""
+    usage: Usage
+    verdict: Verdict | None = None
+    """The newest one."""
+
+    def judged(self, verdict: Verdict) -> Candidate:
+        return replace(self, verdict=verdict)
+
+
+class Verifier(Protocol):
+    """Judges candidates. Failing to judge is a `Verdict` with `failure`, never a made-up score."""
+
+    async def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """One verdict a candidate, in their order."""
+        ...
+
+
+class Equivalence(Protocol):
+    """Says whether two final answers mean the same."""
+
+    async def same(self, a: str, b: str) -> bool: ...

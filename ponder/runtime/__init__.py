@@ -1,0 +1,57 @@
+"""What runs models: tokens in; tokens, log-probabilities and scores out."""
+
+from ponder.runtime.api import (
+    Branch,
+    Capabilities,
+    Delta,
+    Engine,
+    EngineStats,
+    Finish,
+    Logits,
+    Message,
+    Prompt,
+    Sampling,
+    Scored,
+    Segment,
+    Usage,
+)
+from ponder.runtime.errors import (
+    BranchClosed,
+    BudgetExceeded,
+    CapabilityError,
+    ContextOverflow,
+    InputError,
+    ModelError,
+    PonderError,
+    PoolExhausted,
+    unknown,
+)
+from ponder.runtime.scripted import ScriptedEngine
+from ponder.runtime.seeds import BranchPath
+
+__all__ = [
+    "Branch",
+    "BranchClosed",
+    "BranchPath",
+    "BudgetExceeded",
+    "Capabilities",
+    "CapabilityError",
+    "ContextOverflow",
+    "Delta",
+    "Engine",
+    "EngineStats",
+    "Finish",
+    "InputError",
+    "Logits",
+    "Message",
+    "ModelError",
+    "PonderError",
+    "PoolExhausted",
+    "Prompt",
+    "Sampling",
+    "Scored",
+    "ScriptedEngine",
+    "Segment",
+    "Usage",
+    "unknown",
+]

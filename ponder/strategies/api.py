@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Protocol
 
-from ponder.runtime.api import Engine
-from ponder.runtime.seeds import BranchPath
-from ponder.verifiers.api import Candidate, Equivalence, Question, Verifier
+from ponder.runtime import BranchPath, Engine
+from ponder.verifiers import Candidate, Equivalence, Question, Verifier
 
 
 class Port(Enum):

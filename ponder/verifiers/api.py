@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ponder.runtime.api import Finish, Usage
-from ponder.runtime.errors import InputError
+from ponder.runtime import Finish, InputError, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

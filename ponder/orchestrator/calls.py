@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,13 +85,14 @@ class Call:
 
 
 @asynccontextmanager
-async def time_limit(seconds: float | None, now: float) -> AsyncIterator[None]:
+async def time_limit(seconds: float | None, now: float) -> AsyncGenerator[None]:
     """For calls that take no deadline themselves: the budget's time, turned into its error."""
     if seconds is None:
         yield
         return
+    limit = asyncio.timeout(max(0.0, seconds - now))
     try:
-        async with asyncio.timeout(max(0.0, seconds - now)) as limit:
+        async with limit:
             yield
     except TimeoutError as error:
         if not limit.expired():

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ponder.strategies import Item
 
@@ -48,10 +48,10 @@ class Channel:
 
 
 @asynccontextmanager
-async def closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+async def closing(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T]]:
     """Close an iterator that can be closed, however its reader leaves."""
     try:
         yield items
     finally:
         if isinstance(items, AsyncGenerator):
-            await items.aclose()  # pyright: ignore[reportUnknownMemberType] - narrowed from an iterator
+            await cast(AsyncGenerator[T], items).aclose()

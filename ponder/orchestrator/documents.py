@@ -62,11 +62,12 @@ def _check_events(text: str) -> None:
 
     level = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise InputError(f"line {line}: anchors and aliases are not allowed; write it out")
-        if getattr(event, "tag", None):
-            raise InputError(f"line {line}: the tag {event.tag!r} is not allowed")
+        tag: str | None = getattr(event, "tag", None)
+        if tag is not None:
+            raise InputError(f"line {line}: the tag {tag!r} is not allowed")
         level += isinstance(event, yaml.CollectionStartEvent)
         level -= isinstance(event, yaml.CollectionEndEvent)
         if level > MOST_LEVELS:

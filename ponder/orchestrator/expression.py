@@ -25,7 +25,7 @@ class Composable:
     __slots__ = ()
 
     def __or__(self, other: Expression) -> Pipe:
-        if not isinstance(other, Composable):
+        if not isinstance(other, Composable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
             raise InputError(
                 f"cannot pipe into {other!r}; pipe into a step, such as vote() with its parentheses"
             )

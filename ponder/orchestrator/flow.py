@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from typing import cast
 
 from ponder.orchestrator.channel import Channel, closing
 from ponder.orchestrator.context import NodeContext, Run
@@ -165,12 +166,12 @@ def in_order(items: list[Item]) -> list[Item]:
 
 def cause(error: BaseException) -> BaseException:
     """The one failure inside a group; of failures that came together, the first, with a note."""
-    while isinstance(error, BaseExceptionGroup):
-        inner: tuple[BaseException, ...] = error.exceptions
-        if len(inner) > 1:
-            inner[0].add_note(f"and {len(inner) - 1} more failed with it: {inner[1]!r}")
-        error = inner[0]
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    first, *others = cast(BaseExceptionGroup[BaseException], error).exceptions
+    if others:
+        first.add_note(f"and {len(others)} more failed with it: {others[0]!r}")
+    return cause(first)
 
 
 async def _copy(source: Channel, readers: list[Channel]) -> None:

@@ -8,12 +8,13 @@ Knows nothing of strategies; one `Meter` serves one run.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 from ponder.orchestrator.calls import Call, Meter, said, scores, time_limit
+from ponder.orchestrator.channel import closing
 from ponder.orchestrator.ledger import Account, Grant
 from ponder.runtime import (
     Branch,
@@ -56,16 +57,15 @@ class MeteredEngine:
         call = Call(meter=self.meter, account=self.account, path=path, sequence=0, kind="open")
         tokens = self.engine.count(prompt)
         grant = await call.reserve(tokens, least=tokens)
-        inner: Branch | None = None
         try:
             call.check_time(self.clock())
             async with time_limit(self.meter.seconds, self.clock()):
                 inner = await self.engine.open(
                     prompt, path=path, priority=priority, adapter=adapter
                 )
-        finally:
-            if inner is None:
-                self.meter.ledger.release(grant)
+        except BaseException:
+            self.meter.ledger.release(grant)
+            raise
         call.settle(grant, inner.usage, {})
         return MeteredBranch(inner, self)
 
@@ -137,7 +137,7 @@ class MeteredBranch:
             pieces = self._inner.stream(
                 limited(params, grant), deadline=self._home.deadline(deadline)
             )
-            async with aclosing(self._paced(pieces)) as paced:
+            async with closing(self._paced(pieces)) as paced:
                 async for delta in paced:
                     if delta.segment is None:
                         yield delta
@@ -194,7 +194,7 @@ class MeteredBranch:
     @asynccontextmanager
     async def _paid(
         self, call: Call, grant: Grant, *, paced: bool = False
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any]]:
         """Wait for a turn, then settle and record what happens inside, which may add to what the
         record tells. A call that never got its turn costs nothing.
         """
@@ -214,7 +214,7 @@ class MeteredBranch:
                 self._home.meter.ledger.release(grant)
 
     @asynccontextmanager
-    async def _whole(self, kind: str, tokens: int) -> AsyncIterator[dict[str, Any]]:
+    async def _whole(self, kind: str, tokens: int) -> AsyncGenerator[dict[str, Any]]:
         """A call that needs all its tokens or none."""
         call = self._call(kind)
         grant = await call.reserve(tokens, least=tokens)
@@ -226,16 +226,13 @@ class MeteredBranch:
         """Take a turn for each piece and not for the whole stream: its reader may call models too,
         and with one slot would wait for itself.
         """
-        try:
+        async with closing(pieces):
             while True:
                 async with self._home.meter.slots:
                     delta = await anext(pieces, None)
                 if delta is None:
                     return
                 yield delta
-        finally:
-            if isinstance(pieces, AsyncGenerator):
-                await pieces.aclose()  # pyright: ignore[reportUnknownMemberType] - a narrowed iterator
 
 
 def limited(params: Sampling, grant: Grant) -> Sampling:

@@ -7,9 +7,9 @@ Types are checked by pydantic, ranges by the values themselves; each error names
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ponder.orchestrator.conditions import read_condition
 from ponder.orchestrator.documents import plain_data, read_document
@@ -17,8 +17,8 @@ from ponder.orchestrator.dsl import best_of
 from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, When
 from ponder.orchestrator.operations import METHODS, changed_settings, operation_name
 from ponder.orchestrator.presets import PRESETS
+from ponder.orchestrator.settings import list_of, mapping_of, shown, validated
 from ponder.orchestrator.settings import located as _at
-from ponder.orchestrator.settings import shown, validated
 from ponder.runtime import InputError, unknown
 
 T = TypeVar("T")
@@ -76,12 +76,13 @@ def to_data(expression: Expression) -> dict[str, Any]:
 
 def from_data(data: object, place: str = "") -> Expression:
     """Raises `InputError` with the place of what is wrong."""
-    if not isinstance(data, Mapping) or len(data) != 1:  # pyright: ignore[reportUnknownArgumentType] - what YAML gave
+    pairs = mapping_of(data)
+    if pairs is None or len(pairs) != 1:
         raise InputError(
             f"{place or 'the strategy'} is {shown(data)}; it must be one operation, such as "
             "`sample: {n: 16}`"
         )
-    ((operation, settings),) = data.items()  # pyright: ignore[reportUnknownVariableType] - what YAML gave
+    ((operation, settings),) = pairs.items()
     if not isinstance(operation, str) or operation not in NAMES:
         raise InputError(_at(place, unknown("operation", str(operation), NAMES)))
     inner = f"{place}.{operation}" if place else operation
@@ -100,7 +101,7 @@ def _pipe(settings: object, place: str) -> Expression:
 
 
 def _parallel(settings: object, place: str) -> Expression:
-    if not isinstance(settings, Mapping):
+    if mapping_of(settings) is None:
         return Parallel(parts=_parts(settings, place))
     fields = _fields(settings, place, required=("parts",), optional=("name",))
     parts = _parts(fields["parts"], f"{place}.parts")
@@ -135,9 +136,9 @@ def _step(operation: str, settings: object, place: str) -> Expression:
 
 
 def _parts(settings: object, place: str) -> tuple[Expression, ...]:
-    if not isinstance(settings, list) or not settings:
+    items = list_of(settings)
+    if not items:
         raise InputError(f"{place} is {shown(settings)}; it must be a list of operations")
-    items: list[object] = settings
     return tuple(from_data(item, f"{place}[{i}]") for i, item in enumerate(items))
 
 
@@ -155,9 +156,9 @@ def _fields(
 
 
 def _mapping(settings: object, place: str) -> dict[str, object]:
-    if not isinstance(settings, Mapping):
+    pairs = mapping_of(settings)
+    if pairs is None:
         raise InputError(f"{place} is {shown(settings)}; it must be settings such as {{n: 16}}")
-    pairs: Mapping[object, object] = settings
     return {str(key): value for key, value in pairs.items()}
 
 
@@ -176,7 +177,7 @@ def _text(value: object, place: str) -> str | None:
 
 
 def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - a tuple of scalars
+    return list(cast(tuple[object, ...], value)) if isinstance(value, tuple) else value
 
 
 def _name(name: str | None) -> dict[str, str]:

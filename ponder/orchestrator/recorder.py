@@ -7,7 +7,7 @@ branch, then decisions by content, then the answer. Arrival order never shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ponder.orchestrator.trace import Event
 from ponder.runtime import BranchPath
@@ -65,7 +65,8 @@ def rank(value: object) -> tuple[Any, ...]:
     if isinstance(value, str):
         return (2, value)
     if isinstance(value, Mapping):
-        return (4, tuple((str(k), rank(v)) for k, v in sorted(value.items())))
-    if isinstance(value, Sequence):
-        return (3, tuple(map(rank, value)))
+        pairs = cast(Mapping[str, object], value).items()
+        return (4, tuple((k, rank(v)) for k, v in sorted(pairs)))
+    if isinstance(value, list | tuple):
+        return (3, tuple(map(rank, cast(Sequence[object], value))))
     raise TypeError(f"{value!r} is not a JSON value, so it cannot go into a trace")

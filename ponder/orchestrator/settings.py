@@ -8,7 +8,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from ponder.runtime import InputError, unknown
 
@@ -49,6 +49,16 @@ def schema_of(target: Callable[..., object]) -> dict[str, Any]:
         "required": required,
         "additionalProperties": False,
     }
+
+
+def mapping_of(value: object) -> Mapping[object, object] | None:
+    """The value, where it is a mapping."""
+    return cast(Mapping[object, object], value) if isinstance(value, Mapping) else None
+
+
+def list_of(value: object) -> list[object] | None:
+    """The value, where it is a list."""
+    return cast(list[object], value) if isinstance(value, list) else None
 
 
 def located(place: str, text: str) -> str:

@@ -18,8 +18,10 @@ LINKS = ("Then", "Later", "After that,", "Next,")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A change by a fresh amount: `{amount}` is "3 apples", `{more}` "3 more apples", `{n}` "3", and
-    `{who}` whose quantity it is.
+    """A change by a fresh amount.
+
+    In its sentence `{amount}` becomes "3 apples", `{more}` "3 more apples", `{n}` "3", and `{who}`
+    the one whose quantity it is.
     """
 
     operator: Literal["+", "-"]

@@ -1,5 +1,21 @@
 """What judges: answers and their equivalence, and scores for candidates."""
 
 from ponder.verifiers.api import Candidate, Equivalence, Question, Verdict, Verifier
+from ponder.verifiers.equivalence import EquivalenceCounts, ExactEquivalence, MathEquivalence
+from ponder.verifiers.extraction import extract
+from ponder.verifiers.grouping import group
+from ponder.verifiers.keys import canonical
 
-__all__ = ["Candidate", "Equivalence", "Question", "Verdict", "Verifier"]
+__all__ = [
+    "Candidate",
+    "Equivalence",
+    "EquivalenceCounts",
+    "ExactEquivalence",
+    "MathEquivalence",
+    "Question",
+    "Verdict",
+    "Verifier",
+    "canonical",
+    "extract",
+    "group",
+]

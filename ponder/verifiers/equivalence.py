@@ -1,34 +1,23 @@
 """Whether two final answers mean the same: exact paths first, math-verify in a child process after.
 
-It compares answers without their question, so a unit, a missing base and a percent sign are taken
-as form: `18 cm` is `18`, `52_8` is `52`, and `50%` is both `50` and `1/2`. Cents stay cents: nothing
-else is ever divided by 100. The relation is symmetric where it is decided exactly, but, as decimals
-are rounded, not transitive.
+Says false, and counts it, where the child does not answer in time: text may be made to hang it. It
+compares answers without their question: `52_8` is `52`, as the question will have named the base.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from importlib.util import find_spec
 
 from ponder.runtime import InputError, ModelError
-from ponder.verifiers.keys import WORDS, canonical
+from ponder.verifiers.exact import decide
 from ponder.verifiers.math_process import MathProcess, ProcessFailed
 from ponder.verifiers.notation import tidy
-from ponder.verifiers.rationals import Rational, rational
 
-SHOWN = 6
-"""Decimals, and significant digits, from which on a decimal stands for all that rounds to it."""
-NOISE = Fraction(1, 10**12)
-"""Relative difference that floating-point arithmetic leaves."""
 LONGEST = 10_000
 """Characters of an answer that is still given to math-verify."""
-BASED = re.compile(r"([0-9A-Fa-f]{1,200})_([0-9]{1,2})")
-VARIABLES = frozenset("abcxyz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +45,8 @@ class ExactEquivalence:
 class MathEquivalence:
     """Exact paths, then math-verify in a child process with a deadline and a memory limit.
 
-    The child starts at the first comparison that needs it, lives until `close`, and is replaced when
-    it hangs or breaks down; concurrent callers wait for each other. One event loop at a time.
+    The child starts at the first comparison that needs it, lives until `close`, and is replaced
+    when it hangs or breaks down. Concurrent callers wait for each other. One event loop at a time.
     """
 
     def __init__(
@@ -109,39 +98,60 @@ class MathEquivalence:
         async with self._lock():
             return await self._check(tidy(a), tidy(b))
 
-    async def close(a: Fraction, b: Fraction) -> bool:
-    """Equal, or one is a decimal that the other rounds to, with enough digits to mean it."""
-    if a == b:
-        return True
-    decimals = sorted((shown, x) for x in (a, b) if (shown := places(x)) is not None)
-    if not decimals:
-        return False
-    shown, decimal = decimals[0]
-    digits = abs(decimal) * 10**shown
-    return abs(a - b) <= NOISE * abs(decimal) or (
-        shown >= SHOWN and digits >= 10 ** (SHOWN - 1) and 2 * abs(a - b) * 10**shown <= 1
-    )
+    async def close(self) -> None:
+        """Ends the child process; a later comparison starts another."""
+        self._drop()
 
+    async def _check(self, a: str, b: str) -> bool:
+        process = await self._running()
+        outcome, same = "crashes", False
+        try:
+            async with asyncio.timeout(self._deadline):
+                same = await process.ask(a, b)
+            outcome = "checked"
+        except TimeoutError:
+            outcome = "timeouts"
+        except ProcessFailed:
+            outcome = "crashes"
+        finally:
+            # A caller who is cancelled leaves a child at work: its reply would answer the next.
+            if outcome != "checked":
+                self._drop()
+        self._count(outcome)
+        return same
 
-def places(value: Fraction) -> int | None:
-    """Decimals that write `value` out; None where none do."""
-    twos, fives, rest = 0, 0, value.denominator
-    while rest % 2 == 0:
-        rest, twos = rest // 2, twos + 1
-    while rest % 5 == 0:
-        rest, fives = rest // 5, fives + 1
-    return max(twos, fives) if rest == 1 else None
+    async def _running(self) -> MathProcess:
+        if self._process is not None:
+            return self._process
+        self._process = MathProcess(
+            memory=self._memory, cpu_seconds=math.ceil(2 * self._deadline) + 1
+        )
+        started = False
+        try:
+            async with asyncio.timeout(self._start_deadline):
+                await self._process.ready()
+            started = True
+        except (TimeoutError, ProcessFailed) as error:
+            raise ModelError(
+                f"the child process for math-verify did not start ({str(error) or 'too slow'}); "
+                "see whether `python -c 'import math_verify'` works within the memory limit of "
+                f"{self._memory} bytes and {self._start_deadline} seconds"
+            ) from error
+        finally:
+            if not started:
+                self._drop()
+        return self._process
 
+    def _lock(self) -> asyncio.Lock:
+        loop = asyncio.get_running_loop()
+        if self._turn is None or self._turn[0] is not loop:
+            self._turn = (loop, asyncio.Lock())
+        return self._turn[1]
 
-def in_base(digits: str, base: str) -> int | str:
-    """The value, or the text where these are not digits of that base."""
-    try:
-        return int(digits, int(base))
-    except ValueError:
-        return f"{digits}_{base}"
+    def _drop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
 
-
-def is_words(key: str) -> bool:
-    """Whether letters are words and not a product of variables, which algebra would reorder."""
-    longest = max(re.findall(r"[^\W\d_]+", key), key=len, default="")
-    return bool(WORDS.fullmatch(key)) and len(longest) > 2 and not set(longest) <= VARIABLES
+    def _count(self, field: str) -> None:
+        self._counts = replace(self._counts, **{field: getattr(self._counts, field) + 1})

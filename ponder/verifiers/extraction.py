@@ -19,7 +19,8 @@ UNSIGNED = (
 )
 AMOUNT = rf"[-+\u2212]?{UNSIGNED}"
 HASHES = re.compile(
-    rf"####[ \t]{{0,9}}((?:\\?\$)?{AMOUNT})(?:[ \t][A-Za-z]{{1,30}}){{0,4}}[ \t.]{{0,9}}(?:[\n\r]|$)"
+    rf"####[ \t]{{0,9}}((?:\\?\$)?{AMOUNT})"
+    r"(?:[ \t][A-Za-z]{1,30}){0,4}[ \t.]{0,9}(?:[\n\r]|$)"
 )
 PHRASE = re.compile(
     r"<answer>\s{0,9}"

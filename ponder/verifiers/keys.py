@@ -27,7 +27,7 @@ WORDS = re.compile(r"[^\W\d_]+(?:[ '.,;:!?&-]+[^\W\d_]+)*[ .,;:!?]*")
 
 
 def canonical(answer: str) -> str:
-    """A key for grouping votes. `canonical(canonical(x)) == canonical(x)`."""
+    """A key for grouping votes; the key of a key is itself."""
     key = answer
     for _ in range(PASSES):
         if len(key) > LONGEST:

@@ -97,10 +97,10 @@ async def open_for(pipe: int, *, writing: bool) -> None:
     loop = asyncio.get_running_loop()
     add = loop.add_writer if writing else loop.add_reader
     remove = loop.remove_writer if writing else loop.remove_reader
-    arrived = loop.create_future()
-    add(pipe, lambda: arrived.done() or arrived.set_result(None))
+    able = asyncio.Event()
+    add(pipe, able.set)
     try:
-        await arrived
+        await able.wait()
     finally:
         remove(pipe)
 

@@ -44,16 +44,16 @@ BARE_PI = re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])")
 Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 
 DIGITLESS_TEXT = r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|mathrm)\s*\{([^{}0-9]*)\}"
-NOT_UNITS = frozenset(
-    "am pm percent hundred thousand million billion trillion dozen and or mod base pi infinity "
-    "inf half halves third thirds quarter quarters sqrt sin cos tan log exp root remainder".split()
+NOT_A_UNIT = re.compile(
+    r"\b(?:am|pm|a\.m|p\.m|per ?cent|hundred|thousand|million|billion|trillion|dozen|and|or|mod"
+    r"|base|pi|inf|infinity|half|halves|thirds?|quarters?|sqrt|root|sin|cos|tan|log|exp|remainder)\b|%",
+    re.IGNORECASE,
 )
 """Words after a number that change what it says."""
 
 
 def drop_unit(match: re.Match[str]) -> str:
-    words = set(re.findall(r"[a-z]+", match[1].lower().replace(".", "")))
-    return match[0] if words & NOT_UNITS or "%" in match[1] else ""
+    return match[0] if NOT_A_UNIT.search(match[1]) else ""
 
 
 RULES: tuple[Rule, ...] = tuple(

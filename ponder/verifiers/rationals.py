@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ponder.verifiers.notation import NOT_UNITS
+from ponder.verifiers.notation import NOT_A_UNIT
 
 LONGEST = 1000
 """Characters; a longer text is no number here."""
@@ -32,11 +32,10 @@ NUMBER = re.compile(
 )
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 PERCENT = re.compile(r"\s?(?:%|percent|per cent)", re.IGNORECASE)
-SHORT_UNITS = frozenset(
-    "mm cm dm km ft yd mi kg mg lb lbs oz ml cl sec secs min mins hr hrs mph kph kmh km/h m/s "
-    "usd eur gbp sq cu".split()
+UNIT = re.compile(
+    r"[mcdk]?m/s|[mcdk]m|k?m/h|k[mp]h|mph|ft|yd|mi|[km]g|lbs?|oz|[mc]l|secs?|mins?|hrs?|usd|eur|gbp|sq|cu"
 )
-WORD = re.compile(r"[a-z]{3,}")
+WORD = re.compile(r"(?=.*[aeiouy])[a-z]{3,30}|of|in|per")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +107,8 @@ def scaled(rest: str) -> tuple[int, str]:
 def is_unit(rest: str) -> bool:
     """Whether what follows a number only says what it counts."""
     words = re.sub(r"\^[0-9]|[().]", "", rest.lower()).split()
-    if not words or len(words) > 4 or NOT_UNITS & set(words):
+    if not words or len(words) > 4 or NOT_A_UNIT.search(rest):
         return False
-    if not rest.startswith(" ") and words[0] not in SHORT_UNITS:
+    if not rest.startswith(" ") and not UNIT.fullmatch(words[0]):
         return False
-    return all(
-        word in SHORT_UNITS or (WORD.fullmatch(word) and set(word) & set("aeiouy"))
-        for word in words
-        if word not in ("of", "in", "per")
-    )
+    return all(UNIT.fullmatch(word) or WORD.fullmatch(word) for word in words)

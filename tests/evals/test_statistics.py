@@ -78,9 +78,7 @@ groups = st.lists(st.none() | st.integers(0, 4), min_size=1, max_size=10)
 
 
 @given(groups, st.sets(st.integers(0, 4)), st.data())
-def test_majority_is_exact(
-    numbers: list[int | None], right: set[int], data: st.DataObject
-) -> None:
+def test_majority_is_exact(numbers: list[int | None], right: set[int], data: st.DataObject) -> None:
     samples = [Sample(group=n, correct=n in right) for n in numbers]
     k = data.draw(st.integers(1, len(samples)))
     draws = list(combinations(range(len(samples)), k))

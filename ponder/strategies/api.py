@@ -93,16 +93,13 @@ class Context(Protocol):
         """
         ...
 
-    @property
-    def deadline(self) -> float | None:
-        """On the engine's clock; give it to `extend`."""
-        ...
-
     def engine(self, role: str = "policy") -> Engine:
         """Metered: charges the ledger, obeys the concurrency limit, records each call."""
         ...
 
-    def verifier(self, name: str) -> Verifier: ...
+    def verifier(self, name: str, *, engine: str = "policy") -> Verifier:
+        """The named verifier, asking the engine of that role."""
+        ...
 
     def record(self, event: str, **fields: object) -> None:
         """Put a decision into the trace; fields are JSON values."""

@@ -5,8 +5,10 @@ from ponder.verifiers.equivalence import EquivalenceCounts, ExactEquivalence, Ma
 from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import group
 from ponder.verifiers.keys import canonical
+from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
 
 __all__ = [
+    "VERIFIERS",
     "Candidate",
     "Equivalence",
     "EquivalenceCounts",
@@ -15,7 +17,9 @@ __all__ = [
     "Question",
     "Verdict",
     "Verifier",
+    "VerifierKind",
     "canonical",
     "extract",
     "group",
+    "verifier_kind",
 ]

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scripted_solver import SETTINGS, record
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_solver import SETTINGS, record
 
 from ponder.evals import RunDirectory
 from ponder.evals.lines import LineFile
@@ -113,7 +113,7 @@ def test_duplicates_are_refused(open_run: Open) -> None:
         assert len(run.records) == 2
     first, second, _ = lines(run.path)
     (run.path / "records.jsonl").write_bytes(b"\n".join([first, second, first, b""]))
-    with pytest.raises(InputError, match="line 3: the example 'a' is recorded twice.*line 1"):
+    with pytest.raises(InputError, match=r"line 3: the example 'a' is recorded twice.*line 1"):
         open_run().__enter__()
 
 
@@ -142,20 +142,20 @@ def test_settings_and_records_belong_together(open_run: Open) -> None:
     with open_run() as run:
         pass
     (run.path / "run.json").write_bytes(b'{"task": ')
-    with pytest.raises(InputError, match="run.json is damaged"):
+    with pytest.raises(InputError, match=r"run.json is damaged"):
         open_run().__enter__()
     (run.path / "run.json").write_bytes(b"[]")
-    with pytest.raises(InputError, match="run.json is damaged: it holds no object"):
+    with pytest.raises(InputError, match=r"run.json is damaged: it holds no object"):
         open_run().__enter__()
     (run.path / "run.json").unlink()
-    with pytest.raises(InputError, match="has records but no run.json"):
+    with pytest.raises(InputError, match=r"has records but no run.json"):
         open_run().__enter__()
 
 
 def test_one_writer_at_a_time(open_run: Open) -> None:
-    with open_run():
-        with pytest.raises(InputError, match=f"in use by another eval .process {os.getpid()}."):
-            open_run().__enter__()
+    holder = f"in use by another eval .process {os.getpid()}."
+    with open_run(), pytest.raises(InputError, match=holder), open_run():
+        pass
     with open_run() as run:
         fill(run, "a")
 
@@ -192,7 +192,7 @@ def test_another_process_holds_it_until_it_dies(open_run: Open, tmp_path: Path) 
 def test_places_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match="cannot use .* for a run: .*--out a directory"):
+        with pytest.raises(InputError, match=r"cannot use .* for a run: .*--out a directory"):
             RunDirectory(path, SETTINGS).__enter__()
 
 

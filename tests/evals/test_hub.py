@@ -45,13 +45,13 @@ def test_a_local_set(local: tuple[Task, Hub]) -> None:
 
 def test_changed_columns(local: tuple[Task, Hub]) -> None:
     task, hub = local
-    with pytest.raises(InputError, match="row 0: no 'problem'; it has question, answer; .*--data"):
+    with pytest.raises(InputError, match=r"row 0: no 'problem'; it has question, answer; .*--data"):
         load_from_hub(task, replace(hub, question="problem"))
 
 
 def test_a_split_that_is_not_there(local: tuple[Task, Hub]) -> None:
     task, hub = local
-    with pytest.raises(InputError, match="cannot load .*validation.*--data PATH"):
+    with pytest.raises(InputError, match=r"cannot load .*validation.*--data PATH"):
         load_from_hub(task, replace(hub, split="validation"))
 
 

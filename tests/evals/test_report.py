@@ -70,7 +70,7 @@ def test_curves_count_the_failed_as_wrong() -> None:
     assert {k: e.value for k, e in result.pass_at.items()} == pytest.approx(
         {1: (2 / 4 + 1 / 4) / 4, 2: (5 / 6 + 3 / 6) / 4, 4: 2 / 4}
     )
-    # Pairs of (R R W -): RR RR- RW RW R- R- W-: five of six begin with R and have no worse.
+    # Of the six pairs of "a" only W- is lost, of those of "b" only R- is won.
     assert {k: e.value for k, e in result.maj_at.items()} == pytest.approx(
         {1: 3 / 16, 2: (5 / 6 + 1 / 6) / 4, 4: 1 / 4}
     )
@@ -101,8 +101,8 @@ def test_the_order_of_records_does_not_matter() -> None:
 def test_nothing_recorded() -> None:
     result = of([], total=5)
     assert (result.n, result.status) == (0, "interrupted")
-    assert result.accuracy is result.interval is result.tokens_mean is None
-    assert result.tokens_per_second is None
+    assert (result.accuracy, result.interval) == (None, None)
+    assert (result.tokens_mean, result.tokens_per_second) == (None, None)
     json.dumps(result.as_dict(), allow_nan=False)
 
 

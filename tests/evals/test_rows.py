@@ -120,7 +120,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes, wrong: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No such file.*give --data a JSONL file"):
+    with pytest.raises(InputError, match=r"No such file.*give --data a JSONL file"):
         read_rows(tmp_path / "absent.jsonl")
     with pytest.raises(InputError, match="Is a directory"):
         read_rows(tmp_path)

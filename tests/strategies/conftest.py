@@ -1,0 +1,84 @@
+"""A context that runs one strategy alone, on the scripted engine, with nothing metered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from ponder.runtime import BranchPath, Engine, Finish, ScriptedEngine, Usage
+from ponder.strategies import Item, Strategy
+from ponder.verifiers import (
+    Candidate,
+    Equivalence,
+    ExactEquivalence,
+    Question,
+    Verdict,
+    Verifier,
+    verifier_kind,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Alone:
+    """A `Context` for one strategy."""
+
+    question: Question = field(default_factory=lambda: Question(text="How many?"))
+    node: str = "node"
+    seed: int = 0
+    streaming: bool = True
+    policy: Engine = field(default_factory=ScriptedEngine)
+    equivalence: Equivalence = field(default_factory=ExactEquivalence)
+    verifiers: dict[str, Verifier] = field(default_factory=dict)
+    events: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def path(self) -> BranchPath:
+        return BranchPath(self.seed, (self.node,))
+
+    def engine(self, role: str = "policy") -> Engine:
+        return self.policy
+
+    def verifier(self, name: str, *, engine: str = "policy") -> Verifier:
+        return self.verifiers.get(name) or verifier_kind(name).build(self.policy, self.path)
+
+    def record(self, event: str, **fields: object) -> None:
+        self.events.append({"event": event, **fields})
+
+    async def run(self, strategy: Strategy, items: Sequence[Item] = ()) -> list[Item]:
+        async def stream() -> AsyncIterator[Item]:
+            for item in items:
+                yield item
+
+        return [item async for item in strategy.run(self, stream())]
+
+
+@pytest.fixture
+def alone() -> Callable[..., Alone]:
+    return Alone
+
+
+def make_attempt(
+    index: int,
+    text: str,
+    *,
+    score: float | None = None,
+    failure: str | None = None,
+    logprobs: tuple[float, ...] | None = (-0.1,),
+) -> Candidate:
+    judged = score is not None or failure is not None
+    return Candidate(
+        source="sample",
+        index=index,
+        text=text,
+        finish=Finish.EOS,
+        logprobs=logprobs,
+        usage=Usage(decoded=len(text)),
+        verdict=Verdict(score=score, failure=failure) if judged else None,
+    )
+
+
+@pytest.fixture
+def attempt() -> Callable[..., Candidate]:
+    return make_attempt

@@ -1,11 +1,12 @@
 """Benchmarks: tasks, their examples, runs that resume, and what they come to."""
 
-from ponder.evals.directory import RunDirectory
+from ponder.evals.directory import RunDirectory, Settings
 from ponder.evals.grading import Attempt
 from ponder.evals.records import Record, Vote
-from ponder.evals.report import Estimate, Report, report
+from ponder.evals.reports import Estimate, Report, report
 from ponder.evals.rows import read_rows
 from ponder.evals.run import Progress, Solve, evaluate, example_seed
+from ponder.evals.solving import run_settings, solve_with
 from ponder.evals.sources import fingerprint, load_examples, make_examples
 from ponder.evals.statistics import Interval, Sample, majority_at, pass_at, wilson
 from ponder.evals.tasks import TASKS, Example, Hub, Task, find_task
@@ -22,6 +23,7 @@ __all__ = [
     "Report",
     "RunDirectory",
     "Sample",
+    "Settings",
     "Solve",
     "Task",
     "Vote",
@@ -35,5 +37,7 @@ __all__ = [
     "pass_at",
     "read_rows",
     "report",
+    "run_settings",
+    "solve_with",
     "wilson",
 ]

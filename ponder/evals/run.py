@@ -17,7 +17,7 @@ from typing import cast
 from ponder.evals.directory import RunDirectory
 from ponder.evals.grading import Attempt, Grade, grade, writable
 from ponder.evals.records import Record
-from ponder.evals.report import Report, report
+from ponder.evals.reports import Report, report
 from ponder.evals.tasks import Example, Task
 from ponder.runtime import BranchPath, CapabilityError, InputError, Usage
 from ponder.verifiers import Equivalence

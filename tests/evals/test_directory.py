@@ -25,6 +25,12 @@ Open = Callable[..., RunDirectory]
 HERE = Path(__file__).parent
 
 
+@pytest.fixture
+def open_run(tmp_path: Path) -> Open:
+    """Makes the directory of one run, with some settings changed."""
+    return lambda **changes: RunDirectory(tmp_path / "run", {**SETTINGS, **changes})
+
+
 def lines(path: Path) -> list[bytes]:
     return (path / "records.jsonl").read_bytes().split(b"\n")
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scripted_solver import Solver, examples
+from scripted_solver import SETTINGS, Solver, examples
 
 from ponder.evals import (
     Attempt,
@@ -32,6 +32,12 @@ from ponder.verifiers import ExactEquivalence
 
 Open = Callable[..., RunDirectory]
 HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def open_run(tmp_path: Path) -> Open:
+    """Makes the directory of one run, with some settings changed."""
+    return lambda **changes: RunDirectory(tmp_path / "run", {**SETTINGS, **changes})
 
 
 async def asked(

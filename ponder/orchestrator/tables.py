@@ -1,0 +1,50 @@
+"""A plan as a table for people and as plain data for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ponder.orchestrator.planning import Cost, Plan
+
+HEADINGS = ("node", "operation", "calls", "tokens", "KV branches", "KV pages", "candidates", "")
+
+
+def plan_data(plan: Plan) -> dict[str, Any]:
+    """JSON values."""
+    return asdict(plan)
+
+
+def plan_table(plan: Plan) -> str:
+    """Columns in monospace, numbers to the right, and what to know below."""
+    rows = [
+        (n.name, n.operation, *_numbers(n.cost), f"{n.candidates:,}", n.note) for n in plan.nodes
+    ]
+    rows.append(("at most", "", *_numbers(plan.total), "", ""))
+    widths = [max(len(row[i]) for row in (HEADINGS, *rows)) for i in range(len(HEADINGS))]
+    lines = [_line(row, widths) for row in (HEADINGS, *rows)]
+    return "\n".join([plan.strategy, "", *lines, "", *_remarks(plan)]) + "\n"
+
+
+def _numbers(cost: Cost) -> tuple[str, str, str, str]:
+    return f"{cost.calls:,}", f"{cost.tokens:,}", f"{cost.branches:,}", f"{cost.pages:,}"
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    cells = [
+        text.rjust(width) if 2 <= i <= 6 else text.ljust(width)
+        for i, (text, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def _remarks(plan: Plan) -> list[str]:
+    length = f"a prompt of {plan.prompt_tokens} tokens"
+    remarks = [f"For {length}{', assumed: no question was given' * plan.assumed_prompt}."]
+    remarks += [f"{note}." for note in plan.notes]
+    if plan.may_bind:
+        remarks.append(
+            f"The budget of {' and '.join(plan.may_bind)} may bind: nodes then run one after "
+            "another."
+        )
+    return remarks

@@ -26,6 +26,7 @@ from ponder.runtime.errors import (
     PoolExhausted,
     unknown,
 )
+from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_model
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
 
@@ -42,6 +43,8 @@ __all__ = [
     "EngineStats",
     "Finish",
     "InputError",
+    "KnownModel",
+    "LoadedModel",
     "Logits",
     "Message",
     "ModelError",
@@ -53,5 +56,7 @@ __all__ = [
     "ScriptedEngine",
     "Segment",
     "Usage",
+    "known_models",
+    "load_model",
     "unknown",
 ]

@@ -18,7 +18,7 @@ def build(path: Path, *, tied: bool = False, **changes: Any) -> Path:
     """A directory as transformers saves it: random weights, a byte-level tokeniser."""
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    settings = {
+    settings: dict[str, Any] = {
         "vocab_size": len(tiny_models.TOKENS),
         "hidden_size": 32,
         "intermediate_size": 48,
@@ -36,7 +36,8 @@ def build(path: Path, *, tied: bool = False, **changes: Any) -> Path:
     model = LlamaForCausalLM(LlamaConfig(**settings))
     model.generation_config.eos_token_id = [0, 2]
     model.save_pretrained(path)
-    PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast  # its constructor is untyped
+    fast(
         tokenizer_object=backend(),
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
@@ -108,7 +109,7 @@ def test_shards_bfloat16_and_leftovers(saved: Path, copy: Path) -> None:
     parts = [{}, {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}]
     for i, (name, tensor) in enumerate(whole.items()):
         parts[i % 2][name] = tensor.to(torch.bfloat16)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for i, part in enumerate(parts):
         save_file(part, copy / f"model-{i}.safetensors")
         weight_map |= {name: f"model-{i}.safetensors" for name in part}

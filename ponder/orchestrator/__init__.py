@@ -28,7 +28,14 @@ from ponder.orchestrator.recount import recompute
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
 from ponder.orchestrator.schema import json_schema
 from ponder.orchestrator.solving import Runtime, solve
-from ponder.orchestrator.tables import plan_data, plan_table
+from ponder.orchestrator.tables import (
+    catalogue_data,
+    catalogue_table,
+    plan_data,
+    plan_table,
+    result_data,
+    result_line,
+)
 from ponder.orchestrator.trace import Trace, read_trace
 
 __all__ = [
@@ -61,6 +68,8 @@ __all__ = [
     "best",
     "best_of",
     "best_score",
+    "catalogue_data",
+    "catalogue_table",
     "check",
     "dot",
     "from_data",
@@ -77,6 +86,8 @@ __all__ = [
     "plan_table",
     "read_trace",
     "recompute",
+    "result_data",
+    "result_line",
     "sample",
     "solve",
     "step",

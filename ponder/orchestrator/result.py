@@ -69,7 +69,17 @@ class Result:
     """Give it again to run again."""
     candidates: tuple[Attempt, ...]
     """In the order of their nodes and indices."""
+    chosen: tuple[str, int] | None
+    """(source, index) of the candidate the answer is read from."""
     trace: Trace
+
+    @property
+    def text(self) -> str:
+        """The answer; where no candidate held a final one, all that the chosen candidate said."""
+        if self.answer is not None:
+            return self.answer
+        said = {(a.candidate.source, a.candidate.index): a.candidate.text for a in self.candidates}
+        return said[self.chosen] if self.chosen else ""
 
     @property
     def numbers(self) -> Numbers:

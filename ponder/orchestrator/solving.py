@@ -18,7 +18,7 @@ from ponder.orchestrator.expression import Expression
 from ponder.orchestrator.flow import cause, execute
 from ponder.orchestrator.ledger import Ledger
 from ponder.orchestrator.naming import name_of, nodes
-from ponder.orchestrator.planning import by_role, plan
+from ponder.orchestrator.planning import Plan, by_role, plan
 from ponder.orchestrator.recorder import OnEvent, Recorder
 from ponder.orchestrator.result import Result
 from ponder.orchestrator.summary import summary
@@ -50,7 +50,36 @@ class Runtime:
         if not self._engines:
             raise InputError("a Runtime has no engines; give at least one, as role 'policy'")
         self._equivalence = equivalence
+        self._concurrency = concurrency
         self._slots = asyncio.Semaphore(concurrency)
+
+    @property
+    def equivalence(self) -> Equivalence:
+        return self._equivalence
+
+    @property
+    def concurrency(self) -> int:
+        """Calls that run at once, at most."""
+        return self._concurrency
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Names of the engines, by role."""
+        return {role: engine.name for role, engine in self._engines.items()}
+
+    def plan(
+        self,
+        strategy: Expression,
+        question: Question | None = None,
+        *,
+        budget: Budget | None = None,
+    ) -> Plan:
+        """Check a strategy against the engines and add up what it costs at most.
+
+        Raises:
+            InputError: it cannot run on them; says why.
+        """
+        return plan(strategy, self._engines, question=question, budget=budget)
 
     async def solve(
         self,

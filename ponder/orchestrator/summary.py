@@ -40,6 +40,7 @@ def summary(run: Run, strategy: Expression, budget: Budget) -> Result:
         seconds=numbers.seconds,
         seed=run.seed,
         candidates=attempts,
+        chosen=answer.chosen if answer else None,
         trace=Trace(events=(header(run, strategy, budget), *events, told(numbers, attempts))),
     )
 

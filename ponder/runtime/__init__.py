@@ -62,4 +62,3 @@ __all__ = [
     "open_engine",
     "unknown",
 ]
-

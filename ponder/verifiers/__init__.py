@@ -1,6 +1,6 @@
 """What judges: answers and their equivalence, and scores for candidates."""
 
-from ponder.verifiers.api import Candidate, Equivalence, Question, Verdict, Verifier
+from ponder.verifiers.api import Candidate, Equivalence, Question, Shot, Verdict, Verifier
 from ponder.verifiers.equivalence import EquivalenceCounts, ExactEquivalence, MathEquivalence
 from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import group
@@ -15,6 +15,7 @@ __all__ = [
     "ExactEquivalence",
     "MathEquivalence",
     "Question",
+    "Shot",
     "Verdict",
     "Verifier",
     "VerifierKind",

@@ -10,12 +10,22 @@ from ponder.runtime import Finish, InputError, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """A worked example, shown to the model as an earlier turn of the chat."""
+
+    question: str
+    solution: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked, and how the answer is to be given."""
 
     text: str
     instruction: str = "Think step by step, then give the final answer inside \\boxed{}."
-    """Goes before the question in the prompt; a task sets its own."""
+    """Opens the prompt; a task sets its own."""
+    shots: tuple[Shot, ...] = ()
+    """In order; they show what the instruction asks for."""
 
     def __post_init__(self) -> None:
         if not self.text.strip():

@@ -1,0 +1,1 @@
+"""Attention kernels and whatever else is worth computing close to the machine."""

@@ -1,0 +1,202 @@
+"""Opens a directory in the Hugging Face layout as a Llama model: config.json, safetensors (whole or
+sharded), tokeniser.
+
+Only safetensors are read: pickles run code. What a plain Llama model has not (biases, RoPE scaling,
+quantised weights) is refused by name. Config defaults are those of the LlamaConfig class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from ponder.runtime.errors import InputError
+from ponder.runtime.models import layout
+from ponder.runtime.models.config import LoadedModel, ModelConfig
+from ponder.runtime.models.json_file import read_json
+
+if TYPE_CHECKING:
+    import torch
+
+_INDEX: Final = "model.safetensors.index.json"
+_WHOLE: Final = "model.safetensors"
+_FORMATS: Final = ("F32", "F16", "BF16")
+_PLAIN: Final[Mapping[str, tuple[object, ...]]] = {
+    "attention_bias": (None, False),
+    "mlp_bias": (None, False),
+    "hidden_act": (None, "silu"),
+    "quantization_config": (None,),
+    "partial_rotary_factor": (None, 1.0),
+}
+"""Settings that change the arithmetic, and the values that a plain Llama model has."""
+
+
+def load_directory(path: Path, *, dtype: layout.Precision, name: str) -> LoadedModel:
+    """The whole model in memory, in `dtype`.
+
+    Raises:
+        InputError: a file is missing, cut short or corrupt, or the model is not a plain Llama.
+    """
+    from ponder.runtime.models.tokenizer_json import tokenizer_from_directory
+
+    config = read_config(path / "config.json")
+    tokenizer = tokenizer_from_directory(path, vocabulary=config.vocabulary)
+    weights = _read_weights(path, config, dtype)
+    return LoadedModel(name=name, config=config, weights=weights, tokenizer=tokenizer)
+
+
+def read_config(path: Path) -> ModelConfig:
+    """The model's shape from a config.json."""
+    raw = read_json(path)
+    kind = raw.get("model_type")
+    if kind != "llama":
+        raise InputError(f"{path}: model_type {kind!r} is not supported; known: llama")
+    for key, plain in _PLAIN.items():
+        if raw.get(key) not in plain:
+            raise InputError(f"{path}: {key} {raw[key]!r} is not supported")
+    hidden, heads = _count(raw, "hidden_size", path), _count(raw, "num_attention_heads", path)
+    config = ModelConfig(
+        architecture="llama",
+        layers=_count(raw, "num_hidden_layers", path),
+        hidden=hidden,
+        intermediate=_count(raw, "intermediate_size", path),
+        heads=heads,
+        kv_heads=_count(raw, "num_key_value_heads", path, heads),
+        head_dim=_count(raw, "head_dim", path, hidden // heads),
+        vocabulary=_count(raw, "vocab_size", path),
+        norm_epsilon=_number(raw, "rms_norm_eps", path, 1e-6),
+        rope_theta=_rope_theta(raw, path),
+        context_length=_count(raw, "max_position_embeddings", path, 2048),
+        tied_embeddings=raw.get("tie_word_embeddings", False) is True,
+    )
+    layout.check_config(config, path)
+    return config
+
+
+def _rope_theta(raw: Mapping[str, Any], path: Path) -> float:
+    """Newer configs say `rope_parameters`, older ones `rope_theta` and `rope_scaling`."""
+    theta = _number(raw, "rope_theta", path, 10000.0)
+    for key in ("rope_scaling", "rope_parameters"):
+        found: object = raw.get(key)
+        if found is None:
+            continue
+        if not isinstance(found, dict):
+            raise InputError(f"{path}: {key} is {found!r}; it must be an object")
+        settings = cast(dict[str, Any], found)
+        kind = settings.get("rope_type", settings.get("type", "default"))
+        if kind != "default" or settings.get("partial_rotary_factor", 1.0) != 1.0:
+            raise InputError(
+                f"{path}: rope scaling {kind!r} ({key} {settings!r}) is not supported; "
+                "take a model without rope scaling"
+            )
+        theta = _number(settings, "rope_theta", path, theta)
+    return theta
+
+
+def _count(raw: Mapping[str, Any], key: str, path: Path, default: int | None = None) -> int:
+    found: object = default if raw.get(key) is None else raw[key]
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise InputError(f"{path}: {key} is {found!r}; it must be a whole number above 0")
+    return found
+
+
+def _number(raw: Mapping[str, Any], key: str, path: Path, default: float) -> float:
+    found: object = default if raw.get(key) is None else raw[key]
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        raise InputError(f"{path}: {key} is {found!r}; it must be a number")
+    return float(found)
+
+
+def _read_weights(
+    path: Path, config: ModelConfig, dtype: layout.Precision
+) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+
+    files = _files(path)
+    wanted = layout.shapes(config)
+    found: dict[str, tuple[int, ...]] = {}
+    weights: dict[str, torch.Tensor] = {}
+    try:
+        for file in files:
+            with _opened(file) as opened:
+                found |= _shapes(opened, config, file)
+        layout.check_tensors(found, wanted, path)
+        for file in files:
+            with _opened(file) as opened:
+                for name in wanted.keys() & set(opened.keys()):
+                    weights[name] = _tensor(opened, name, dtype, file)
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: the weights cannot be read ({error}); the file is cut short or corrupt, "
+            "get it again"
+        ) from error
+    return {name: weights[name] for name in wanted}
+
+
+def _files(path: Path) -> list[Path]:
+    """The file or files that hold the weights, in order of name."""
+    if (path / _WHOLE).is_file():
+        return [path / _WHOLE]
+    if not (path / _INDEX).is_file():
+        raise InputError(f"{path} has neither {_WHOLE} nor {_INDEX}; no other weights are read")
+    shards: object = read_json(path / _INDEX).get("weight_map")
+    if not isinstance(shards, dict):
+        raise InputError(f"{path / _INDEX} has no 'weight_map' object; get the file again")
+    names = set(cast(dict[str, object], shards).values())
+    files: list[Path] = []
+    for name in sorted(map(str, names)):
+        if Path(name).name != name or not (path / name).is_file():
+            raise InputError(f"{path / _INDEX} names {name!r}, which is no file beside it")
+        files.append(path / name)
+    return files
+
+
+class _Part(Protocol):
+    def get_dtype(self) -> str: ...
+
+    def get_shape(self) -> list[int]: ...
+
+
+class _Opened(Protocol):
+    """What is used of an open safetensors file; the library's own type is untyped."""
+
+    def keys(self) -> list[str]: ...
+
+    def get_slice(self, name: str) -> _Part: ...
+
+    def get_tensor(self, name: str) -> torch.Tensor: ...
+
+
+def _opened(file: Path) -> AbstractContextManager[_Opened]:
+    from safetensors import safe_open
+
+    return cast("AbstractContextManager[_Opened]", safe_open(file, framework="pt"))
+
+
+def _shapes(opened: _Opened, config: ModelConfig, file: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes by name, without what a Llama model computes or shares for itself."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in opened.keys():  # noqa: SIM118 - no dict
+        if name.endswith(".rotary_emb.inv_freq") or (
+            name == layout.HEAD and config.tied_embeddings
+        ):
+            continue
+        part = opened.get_slice(name)
+        if part.get_dtype() not in _FORMATS:
+            raise InputError(
+                f"{file}: tensor {name!r} is stored as {part.get_dtype()}; known: {_FORMATS}"
+            )
+        shapes[name] = tuple(part.get_shape())
+    return shapes
+
+
+def _tensor(opened: _Opened, name: str, dtype: layout.Precision, file: Path) -> torch.Tensor:
+    import torch
+
+    tensor = opened.get_tensor(name)
+    layout.check_finite(name, tensor, file)
+    # A copy, even where nothing changes: the file stays mapped as long as a view of it lives.
+    target = torch.float32 if dtype == "float32" else torch.bfloat16
+    return tensor.to(target, copy=True).contiguous()

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ponder.orchestrator as face
@@ -79,6 +79,7 @@ def joined(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression
 expressions: st.SearchStrategy[Expression] = st.recursive(steps, joined, max_leaves=6)
 
 
+@settings(deadline=None)
 @given(expressions, expressions, expressions)
 def test_piping_is_associative_and_flat(a: Expression, b: Expression, c: Expression) -> None:
     whole = (a | b) | c
@@ -86,6 +87,7 @@ def test_piping_is_associative_and_flat(a: Expression, b: Expression, c: Express
     assert not any(isinstance(part, Pipe) for part in whole.parts)
 
 
+@settings(deadline=None)
 @given(expressions)
 def test_repr_makes_it_again(expression: Expression) -> None:
     assert (
@@ -93,6 +95,7 @@ def test_repr_makes_it_again(expression: Expression) -> None:
     )
 
 
+@settings(deadline=None)
 @given(expressions)
 def test_yaml_loses_nothing(expression: Expression) -> None:
     assert from_yaml(to_yaml(expression)) == expression
@@ -177,6 +180,7 @@ def test_bad_yaml_is_refused_with_its_place(written: str, wrong: str) -> None:
         from_yaml(written)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_junk_is_refused_and_never_worse(tmp_path_factory: Any, junk: bytes) -> None:
     path = tmp_path_factory.mktemp("junk") / "strategy.yaml"

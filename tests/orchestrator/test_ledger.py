@@ -8,7 +8,7 @@ import asyncio
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ponder.orchestrator import Budget
@@ -51,6 +51,7 @@ def spend(
     return asyncio.run(run())
 
 
+@settings(deadline=None)
 @given(requests, st.integers(1, 120), st.permutations(range(12)))
 def test_grants_follow_from_the_order_of_requests_alone(
     asked: list[tuple[int, float, float, int]], tokens: int, shuffled: list[int]
@@ -66,6 +67,7 @@ def test_grants_follow_from_the_order_of_requests_alone(
     assert ledger.total().usage.tokens == tokens - left <= tokens
 
 
+@settings(deadline=None)
 @given(requests, st.integers(1, 12))
 def test_calls_run_out_in_order(asked: list[tuple[int, float, float, int]], calls: int) -> None:
     got, ledger = spend(Budget(calls=calls), asked, calls=1)

@@ -59,16 +59,16 @@ def test_every_pair_of_parts_is_judged_by_its_ports(pair: tuple[str, str]) -> No
     ("strategy", "told"),
     [
         (sample(2), r"`sample` gives candidates, .* append `\| vote\(\)`"),
-        (vote(), r"the start of the strategy gives question, but `vote` takes candidates; put `sa"),
-        (sample() | sample() | vote(), r"`sample-?2?` \(node 'sample-2'\) takes question; .*parallel"),
-        (sample() | vote() | best(), r"`vote` gives answer, but `best` takes candidates; an answer"),
+        (vote(), r"the start of the strategy gives question, but `vote` takes candidates; put"),
+        (sample() | sample() | vote(), r"`sample` \(node 'sample-2'\) takes question"),
+        (sample() | vote() | best(), r"`vote` gives answer, but `best` takes candidates; an"),
         (sample() | parallel(sample(), sample()) | vote(), "`parallel` takes question"),
         (parallel(sample() | vote(), sample()) | vote(), "`vote` gives answer inside `parallel`"),
         (
             sample() | when(agreement() < 1, then=vote(), otherwise=judge("likelihood")),
             "gives answer one way and candidates the other",
         ),
-        (when(agreement() < 1, then=vote(), otherwise=vote()), "the start .*`when` takes candidates"),
+        (when(agreement() < 1, then=vote(), otherwise=vote()), "start .*`when` takes candidates"),
         (sample(name="a") | vote(name="a"), "two nodes are named 'a'"),
     ],
 )  # fmt: skip
@@ -91,11 +91,11 @@ def test_names_are_stable_and_the_users_win() -> None:
 
 def test_engines_must_have_what_is_needed() -> None:
     engine = ScriptedEngine()
-    with pytest.raises(InputError, match="node 'sample': unknown engine role 'polcy'.*'policy'"):
+    with pytest.raises(InputError, match=r"node 'sample': unknown engine role 'polcy'.*'policy'"):
         check(sample(engine="polcy") | vote(), {"policy": engine})
     mute = ScriptedEngine(name="mute")
     mute.capabilities = replace(mute.capabilities, logprobs=False, prompt_logprobs=False)
-    with pytest.raises(CapabilityError, match="node 'judge' needs logprobs .*'mute' has none"):
+    with pytest.raises(CapabilityError, match=r"node 'judge' needs logprobs .*'mute' has none"):
         check(best_of(2), {"policy": mute})
     with pytest.raises(CapabilityError, match="prompt_logprobs"):
         check(best_of(2, judge="self_evaluation"), {"policy": mute})

@@ -191,7 +191,7 @@ def test_a_failing_engine_reaches_the_caller_and_closes_every_branch() -> None:
 def test_failures_under_a_budget_reach_the_caller_too() -> None:
     engine = Failing(guesses)
     with pytest.raises(ModelError, match="the machine is gone"):
-        asyncio.run(runtime(engine).solve("Which?", best_of(6), budget=Budget(tokens=900), seed=0))
+        asyncio.run(runtime(engine).solve("Which?", best_of(6), budget=Budget(calls=5), seed=0))
     assert engine.stats().branches == 0
 
 
@@ -264,15 +264,19 @@ def test_nobody_can_tell_a_node_by_its_neighbours_draws() -> None:
     assert alone == tuple(a for a in beside if a.candidate.source == "mine")
 
 
+def boxed(prompt: str) -> Mapping[str, float]:
+    return {f"\\boxed{{{answer}}}": weight for answer, weight in WEIGHTS.items()}
+
+
 def test_votes_follow_their_exact_distribution() -> None:
-    """All 3^5 outcomes of five draws, enumerated; 1,200 seeds. The tolerance is 4 standard errors
-    of the widest share, 4 * sqrt(1 / 4 / 1200) = 0.058.
+    """All 3^5 outcomes of five draws, enumerated; 600 seeds. The tolerance is 4 standard errors
+    of the widest share, 4 * sqrt(1 / 4 / 600) = 0.082.
     """
     exact = dict.fromkeys(WEIGHTS, 0.0)
     for drawn in product(WEIGHTS, repeat=5):
         winner = max(drawn, key=lambda a: (drawn.count(a), -drawn.index(a)))
         exact[winner] += math.prod(WEIGHTS[a] for a in drawn)
-    strategy, seeds = sample(5, temperature=1.0) | vote(), 1200
+    strategy, seeds = sample(5, temperature=1.0) | vote(), 600
 
     async def run() -> list[str | None]:
         shared = runtime(
@@ -282,7 +286,7 @@ def test_votes_follow_their_exact_distribution() -> None:
 
     answers = asyncio.run(run())
     for answer, share in exact.items():
-        assert answers.count(answer) / seeds == pytest.approx(share, abs=0.058)
+        assert answers.count(answer) / seeds == pytest.approx(share, abs=0.082)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

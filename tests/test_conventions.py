@@ -130,7 +130,9 @@ def test_nothing_executes_foreign_text_or_swallows_errors(path: Path) -> None:
         where = f"{named(path)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in {"eval", "exec"}, f"{where}: {node.func.id}()"
-            to_terminal = node.func.id == "print" and not any(k.arg == "file" for k in node.keywords)
+            to_terminal = node.func.id == "print" and not any(
+                k.arg == "file" for k in node.keywords
+            )
             assert not to_terminal, f"{where}: a library does not print to the terminal"
         if isinstance(node, ast.Import):
             assert not {a.name for a in node.names} & {"pickle", "marshal", "shelve"}, where

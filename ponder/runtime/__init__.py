@@ -26,6 +26,8 @@ from ponder.runtime.errors import (
     PoolExhausted,
     unknown,
 )
+from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_model
+from ponder.runtime.opening import open_engine
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
 
@@ -42,6 +44,8 @@ __all__ = [
     "EngineStats",
     "Finish",
     "InputError",
+    "KnownModel",
+    "LoadedModel",
     "Logits",
     "Message",
     "ModelError",
@@ -53,5 +57,9 @@ __all__ = [
     "ScriptedEngine",
     "Segment",
     "Usage",
+    "known_models",
+    "load_model",
+    "open_engine",
     "unknown",
 ]
+

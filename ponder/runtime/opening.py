@@ -36,7 +36,7 @@ def open_engine(model: str = EMBEDDED, *, pages: int | None = None) -> Engine:
             f"model {model!r} needs {', '.join(missing)}, which is not installed; "
             "run: pip install 'ponder[engine]'"
         )
-    from ponder.runtime.engine import LocalEngine
+    from ponder.runtime.engine.engine import LocalEngine
     from ponder.runtime.models.load import load_model
 
     return LocalEngine(load_model(model), pages=pages)

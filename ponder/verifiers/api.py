@@ -69,4 +69,6 @@ class Verifier(Protocol):
 class Equivalence(Protocol):
     """Says whether two final answers mean the same."""
 
-    async def same(self, a: str, b: str) -> bool: ...
+    async def same(self, a: str, b: str) -> bool:
+        """`a` is the reference where there is one."""
+        ...

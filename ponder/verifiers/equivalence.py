@@ -81,6 +81,11 @@ class MathEquivalence:
     def counts(self) -> EquivalenceCounts:
         return self._counts
 
+    @property
+    def pid(self) -> int | None:
+        """Of the child process, while there is one."""
+        return None if self._process is None else self._process.pid
+
     async def same(self, a: str, b: str) -> bool:
         """`a` is the reference: math-verify reads an assignment or interval by it.
 

@@ -17,7 +17,7 @@ SHOWN = 6
 """Decimals, and significant digits, from which on a decimal stands for all that rounds to it."""
 NOISE = Fraction(1, 10**12)
 """Relative difference that floating-point arithmetic leaves."""
-BASED = re.compile(r"([0-9A-Za-z]{1,200})_([0-9]{1,2})")
+BASED = re.compile(r"([0-9A-Za-z]{1,200})_\{?([0-9]{1,2})\}?")
 VARIABLES = frozenset("abcxyz")
 
 

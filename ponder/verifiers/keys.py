@@ -18,6 +18,7 @@ DEEPEST = 20
 """Brackets within brackets that are read; deeper ones stay text."""
 PASSES = 5
 
+INTEGER = re.compile(r"0|-?[1-9][0-9]{0,99}")
 OPENING, CLOSING = "([{", ")]}"
 MATRIX = re.compile(r"\\begin\{[pb]?matrix\}(.*)\\end\{[pb]?matrix\}", re.DOTALL)
 ASSIGNED = re.compile(r"[A-Za-z]\s?(?:=|\\in(?![A-Za-z]))\s?(.*)", re.DOTALL)
@@ -30,6 +31,8 @@ def canonical(answer: str) -> str:
     """A key for grouping votes; the key of a key is itself."""
     key = answer
     for _ in range(PASSES):
+        if INTEGER.fullmatch(key):  # by far the most common answer
+            return key
         if len(key) > LONGEST:
             return " ".join(key.split())
         last, key = key, key_of(plain(key), 0)
@@ -56,7 +59,7 @@ def matrix(text: str, depth: int) -> str | None:
     found = MATRIX.fullmatch(text)
     if not found:
         return None
-    rows = [row.split("&") for row in found[1].removesuffix(r"\\").split(r"\\")]
+    rows = [row.split("&") for row in found[1].strip().removesuffix(r"\\").split(r"\\")]
     return enclose("[]", [enclose("[]", [key_of(cell, depth) for cell in row]) for row in rows])
 
 
@@ -82,15 +85,14 @@ def bracketed(text: str, depth: int) -> str | None:
 
 
 def listed(text: str, depth: int) -> str | None:
-    """Several values without brackets are a set."""
-    parts = [CONJUNCTION.sub("", part) for part in split(text, ",")]
-    if len(parts) == 1:
-        parts = CONJUNCTION.split(text)
-        if len(parts) < 2 or any(rational(part) is None for part in parts):
-            return None
+    """Several values without brackets are a set; "and" and "or" part numbers as a comma does."""
+    parts = split(text, ",")
     if not all(part.strip() for part in parts):
         return None
-    return enclose("{}", sorted({key_of(part, depth) for part in parts}))
+    pieces = [piece for part in parts for piece in CONJUNCTION.split(part) if piece.strip()]
+    if len(parts) == 1 and (len(pieces) < 2 or any(rational(piece) is None for piece in pieces)):
+        return None
+    return enclose("{}", sorted({key_of(piece, depth) for piece in pieces}))
 
 
 def assigned(text: str, depth: int) -> str | None:

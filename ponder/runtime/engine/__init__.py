@@ -1,1 +1,1 @@
-"""The engine that Ponder owns: paged KV, views, a prefix tree and continuous batching."""
+"""The engine Ponder owns: pages, views, prefix tree, scheduler, step plan, thread and branches."""

@@ -163,7 +163,7 @@ def _common(group: Sequence[_Placed], depth: int) -> int:
     return depth + len(first)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Piece:
     rows: Ints
     slots: Slots
@@ -177,7 +177,7 @@ def _own(placed: _Placed) -> Iterable[_Piece]:
     for low in range(placed.start, len(work.slots), size):
         slots = work.slots[low : low + size]
         limits = np.clip(np.arange(work.past + 1, len(work.slots) + 1) - low, 0, len(slots))
-        yield _Piece(rows, slots, limits)
+        yield _Piece(rows=rows, slots=slots, limits=limits)
 
 
 def _pack(pieces: Iterable[_Piece]) -> Iterable[Block]:

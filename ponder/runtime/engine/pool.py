@@ -92,7 +92,8 @@ class KVMemory:
 def allocate_memory(config: ModelConfig, pages: int) -> KVMemory:
     """Zeroed float32 memory; the system hands out a page of it when it is first written."""
     import numpy as np
-    import torch
+
+    from ponder.runtime.kernels.arrays import tensor_of
 
     shape = (config.layers, config.kv_heads, pages * PAGE, config.head_dim)
     try:
@@ -102,7 +103,7 @@ def allocate_memory(config: ModelConfig, pages: int) -> KVMemory:
             f"{pages!r} KV pages need {pages * page_bytes(config)} bytes, more than the system "
             "gives; open the engine with fewer pages"
         ) from error
-    return KVMemory(keys=torch.from_numpy(keys), values=torch.from_numpy(values))
+    return KVMemory(keys=tensor_of(keys), values=tensor_of(values))
 
 
 def page_bytes(config: ModelConfig) -> int:

@@ -1,1 +1,1 @@
-"""Attention kernels and whatever else is worth computing close to the machine."""
+"""Attention and what belongs to it, one implementation a module."""

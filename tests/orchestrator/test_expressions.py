@@ -39,7 +39,7 @@ from ponder.runtime import InputError
 from ponder.strategies import Best, Judge, Sample, Vote
 
 names = st.none() | st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,9}", fullmatch=True)
-text = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6)
+text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
 samples = st.builds(
     Sample,
     n=st.integers(1, 99),
@@ -215,8 +215,8 @@ def test_strategies_load_by_name_or_path(tmp_path: Any) -> None:
         lambda: parallel(),
         lambda: sample(name=""),
         lambda: sample(name="1st"),
-        lambda: sample() | vote,
-        lambda: when(0.5, then=vote(), otherwise=vote()),
+        lambda: sample() | vote,  # type: ignore[operator]  # that is the point
+        lambda: when(0.5, then=vote(), otherwise=vote()),  # type: ignore[arg-type]  # likewise
     ],
 )
 def test_misuse_is_refused(use: Any) -> None:

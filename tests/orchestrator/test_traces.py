@@ -133,7 +133,7 @@ def test_the_trace_tells_the_run_and_its_votes() -> None:
     assert head["budget"] == {"tokens": 10_000, "seconds": None, "calls": None}
     (tally,) = [e for e in events if e["event"] == "vote"]
     votes = {g["answer"]: g["votes"] for g in tally["groups"]}
-    assert votes[result.answer] == max(votes.values()) == result.confidence * tally["of"]  # type: ignore[operator,index]  # there is an answer
+    assert votes[result.answer] == max(votes.values()) == result.confidence * tally["of"]
     assert told["answer"] == result.answer
     assert [c["answer"] for c in told["candidates"]] == [a.answer for a in result.candidates]
 

@@ -343,6 +343,19 @@ def test_every_kind_of_call_is_metered_and_none_waits_for_itself(concurrency: in
     assert result.calls == 4
 
 
+def test_streams_obey_the_limit_too() -> None:
+    engine = Crowded(script)
+
+    async def run() -> None:
+        shared = runtime(engine, concurrency=2)
+        async with asyncio.TaskGroup() as tasks:
+            for seed in range(5):
+                tasks.create_task(shared.solve("Which?", step(Talk()), seed=seed))
+
+    asyncio.run(run())
+    assert engine.most == 2
+
+
 def test_a_stream_is_cut_by_the_budget_like_a_decode() -> None:
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Stream(Talk):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -228,7 +228,7 @@ def main() -> None:
 
 
 @asynccontextmanager
-async def _runtime(model: str, concurrency: int) -> AsyncIterator[Runtime]:
+async def _runtime(model: str, concurrency: int) -> AsyncGenerator[Runtime]:
     from ponder.orchestrator import Runtime
     from ponder.runtime import open_engine
     from ponder.verifiers import MathEquivalence
@@ -242,7 +242,7 @@ async def _runtime(model: str, concurrency: int) -> AsyncIterator[Runtime]:
 
 
 @contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
+def _bar(title: str, total: int) -> Generator[Callable[[str], None]]:
     """A progress bar on a terminal, nothing in a pipe. Call what it gives with the new title."""
     if not sys.stderr.isatty():
         yield lambda title: None

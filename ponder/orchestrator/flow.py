@@ -45,10 +45,8 @@ async def one_by_one(run: Run, part: Expression, items: list[Item]) -> list[Item
     if isinstance(part, When):
         arm = await choose(run, part, items)
         return await one_by_one(run, arm, entering(run, arm, items))
-    given: list[Item] = []
-    for child in part.parts:
-        given += await one_by_one(run, child, entering(run, child, items))
-    return in_order(given)
+    given = [await one_by_one(run, c, entering(run, c, items)) for c in part.parts]
+    return joined(given)
 
 
 class Streaming:
@@ -95,16 +93,22 @@ class Streaming:
         self._start(arm, Channel(entering(self._run, arm, items), writers=0), out)
 
     def _side_by_side(self, part: Parallel, source: Channel, out: Channel) -> None:
-        out.admit(len(part.parts) - 1)
         readers: list[Channel] = []
+        outs: list[Channel] = []
         for child in part.parts:
-            if takes(child) is Port.CANDIDATES:
-                readers.append(Channel(writers=1))
-                self._start(child, readers[-1], out)
-            else:
-                self._start(child, Channel([self._run.question], writers=0), out)
+            again = takes(child) is Port.QUESTION
+            entry = Channel([self._run.question], writers=0) if again else Channel(writers=1)
+            readers += [] if again else [entry]
+            outs.append(Channel(writers=1))
+            self._start(child, entry, outs[-1])
         if readers:
             self._spawn(_copy(source, readers))
+        if len(readers) > 1:
+            self._spawn(_join(outs, out))
+            return
+        out.admit(len(outs) - 1)
+        for given in outs:
+            self._spawn(_copy(given, [out]))
 
 
 async def perform(run: Run, step: Step, source: Channel) -> AsyncIterator[Item]:
@@ -172,6 +176,21 @@ def cause(error: BaseException) -> BaseException:
     if others:
         first.add_note(f"and {len(others)} more failed with it: {others[0]!r}")
     return cause(first)
+
+
+def joined(given: list[list[Item]]) -> list[Item]:
+    """What children gave. A candidate that more than one passed on is one candidate: the last
+    child's.
+    """
+    candidates = [item for items in given for item in items if isinstance(item, Candidate)]
+    return in_order(list({(c.source, c.index): c for c in candidates}.values()))
+
+
+async def _join(given: list[Channel], out: Channel) -> None:
+    """A barrier: which of equal candidates is the last child's is known only at the end."""
+    for item in joined([[item async for item in channel] for channel in given]):
+        out.put(item)
+    out.close()
 
 
 async def _copy(source: Channel, readers: list[Channel]) -> None:

@@ -137,14 +137,17 @@ class MeteredBranch:
             pieces = self._inner.stream(
                 limited(params, grant), deadline=self._home.deadline(deadline)
             )
+            last: Delta | None = None
             async with closing(self._paced(pieces)) as paced:
                 async for delta in paced:
                     if delta.segment is None:
                         yield delta
-                        continue
-                    segment = cut(delta.segment, params, grant)
-                    told.update(said(segment))
-                    yield replace(delta, segment=segment)
+                    else:
+                        last = replace(delta, segment=cut(delta.segment, params, grant))
+                        told.update(said(cut(delta.segment, params, grant)))
+        # Paid before it is given: the reader may leave with it and never close the stream.
+        if last is not None:
+            yield last
 
     async def append(self, text: str) -> None:
         tokens = self._home.count(text)

@@ -56,7 +56,8 @@ def to_yaml(expression: Expression) -> str:
     """Raises `InputError` for a method of the user's own: it has no name to write."""
     import yaml
 
-    return yaml.safe_dump(to_data(expression), sort_keys=False, allow_unicode=True)
+    # ASCII only: PyYAML writes some line ends of Unicode so that it reads them back as others.
+    return yaml.safe_dump(to_data(expression), sort_keys=False, allow_unicode=False)
 
 
 def to_data(expression: Expression) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def _described(name: str, method: type[Any]) -> Operation:
         name=name,
         takes=(method.takes,),
         gives=(method.gives,),
-        description=(method.__doc__ or "").strip().split("\n")[0],
+        description=_first_sentence(method.__doc__ or ""),
         parameters=tuple(
             Parameter(
                 name=f.name,
@@ -104,3 +104,7 @@ def _described(name: str, method: type[Any]) -> Operation:
             for f in fields(method)
         ),
     )
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split()).split(". ")[0].rstrip(".") + "."

@@ -23,7 +23,7 @@ from ponder.orchestrator.recorder import OnEvent, Recorder
 from ponder.orchestrator.result import Result
 from ponder.orchestrator.summary import summary
 from ponder.orchestrator.trace import check_writable
-from ponder.runtime import Engine, InputError
+from ponder.runtime import Engine, InputError, PonderError
 from ponder.verifiers import Equivalence, ExactEquivalence, Question
 
 
@@ -122,7 +122,11 @@ class Runtime:
             raise failure
         result = summary(run, strategy, limits)
         if trace is not None:
-            result.trace.write(trace)
+            try:
+                result.trace.write(trace)
+            except PonderError as error:
+                error.add_note(f"the answer was {result.answer!r}, with seed {result.seed}")
+                raise
         return result
 
     def _begin(

@@ -35,16 +35,17 @@ class Trace:
         Raises:
             PonderError: the system refused; the text says why.
         """
-        check_writable(path)
+        try:
+            self._write(path)
+        except OSError as error:
+            raise PonderError(f"no trace could be written to {str(path)!r}: {error}") from error
+
+    def _write(self, path: Path) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(self.jsonl())
             Path(name).replace(path)
-        except OSError as error:
-            raise PonderError(
-                f"the trace could not be written to {str(path)!r}: {error}"
-            ) from error
         finally:
             Path(name).unlink(missing_ok=True)
 

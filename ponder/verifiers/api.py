@@ -69,7 +69,9 @@ class Candidate:
 
 
 class Verifier(Protocol):
-    """Judges candidates. Failing to judge is a `Verdict` with `failure`, never a made-up score."""
+    """Judges candidates. Failing to judge, for want of budget too, is a `Verdict` with `failure`,
+    never a made-up score.
+    """
 
     async def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Verdict]:
         """One verdict a candidate, in their order."""

@@ -1,0 +1,75 @@
+"""Ponder: make a language model think longer where it pays.
+
+The names most programs need. The rest is in the rooms: `ponder.runtime`, `ponder.verifiers`,
+`ponder.strategies`, `ponder.orchestrator`, `ponder.evals`. A room is imported when a name of its
+own is first asked for, so that the command line starts at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ponder.orchestrator import (
+        Budget,
+        Result,
+        Runtime,
+        Status,
+        agreement,
+        best,
+        best_of,
+        best_score,
+        judge,
+        load_strategy,
+        parallel,
+        plan,
+        plan_table,
+        sample,
+        solve,
+        to_yaml,
+        vote,
+        when,
+    )
+    from ponder.runtime import Engine, PonderError, ScriptedEngine, open_engine
+    from ponder.verifiers import Question, Shot
+
+__all__ = [
+    "Budget",
+    "Engine",
+    "PonderError",
+    "Question",
+    "Result",
+    "Runtime",
+    "ScriptedEngine",
+    "Shot",
+    "Status",
+    "agreement",
+    "best",
+    "best_of",
+    "best_score",
+    "judge",
+    "load_strategy",
+    "open_engine",
+    "parallel",
+    "plan",
+    "plan_table",
+    "sample",
+    "solve",
+    "to_yaml",
+    "vote",
+    "when",
+]
+
+_RUNTIME = frozenset({"Engine", "PonderError", "ScriptedEngine", "open_engine"})
+_VERIFIERS = frozenset({"Question", "Shot"})
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'ponder' has no attribute {name!r}")
+    room = "runtime" if name in _RUNTIME else "verifiers" if name in _VERIFIERS else "orchestrator"
+    value: object = getattr(import_module(f"ponder.{room}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -133,12 +133,8 @@ def evaluate(
                     on_progress=_told(task, advance),
                 )
 
-    try:
+    with _resumable(out):
         report = asyncio.run(run())
-    except KeyboardInterrupt:
-        kept = f"what is finished is in {out}; the same command goes on from there"
-        typer.echo(f"interrupted; {kept if out else 'without --out nothing is kept'}", err=True)
-        raise
     if as_json:
         _print_json(report.as_dict())
     else:
@@ -255,6 +251,17 @@ def _bar(title: str, total: int) -> Generator[Callable[[str], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task(title, total=total)
         yield lambda title: progress.update(bar, description=title, advance=1)
+
+
+@contextmanager
+def _resumable(out: Path | None) -> Generator[None]:
+    """Tells on Ctrl-C what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = f"what is finished is in {out}; the same command goes on from there"
+        typer.echo(f"interrupted; {kept if out else 'without --out nothing is kept'}", err=True)
+        raise
 
 
 def _told(task: str, advance: Callable[[str], None]) -> Callable[[Progress], None]:

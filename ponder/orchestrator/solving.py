@@ -23,7 +23,7 @@ from ponder.orchestrator.recorder import OnEvent, Recorder
 from ponder.orchestrator.result import Result
 from ponder.orchestrator.summary import summary
 from ponder.orchestrator.trace import check_writable
-from ponder.runtime import Engine, InputError, PonderError
+from ponder.runtime import Engine, InputError, PonderError, open_engine
 from ponder.verifiers import Equivalence, ExactEquivalence, Question
 
 
@@ -37,7 +37,7 @@ class Runtime:
         equivalence: Equivalence,
         concurrency: int = 64,
     ) -> None:
-        """Engines stay their owner's: close them yourself.
+        """Engines stay their owner's: close them yourself, or call `close`.
 
         Args:
             engines: by role, such as "policy"; one alone is the policy.
@@ -66,6 +66,11 @@ class Runtime:
     def models(self) -> dict[str, str]:
         """Names of the engines, by role."""
         return {role: engine.name for role, engine in self._engines.items()}
+
+    async def close(self) -> None:
+        """Close all engines."""
+        for engine in self._engines.values():
+            await engine.close()
 
     def plan(
         self,
@@ -165,7 +170,7 @@ def solve(
     question: str | Question,
     strategy: Expression,
     *,
-    engine: Engine | Mapping[str, Engine],
+    engine: Engine | Mapping[str, Engine] | None = None,
     equivalence: Equivalence | None = None,
     budget: Budget | None = None,
     seed: int | None = None,
@@ -174,16 +179,32 @@ def solve(
     concurrency: int = 64,
 ) -> Result:
     """`Runtime.solve` for callers that are not async; works inside a running loop, on a thread of
-    its own. Without `equivalence`, answers are equal when their canonical texts are.
+    its own.
+
+    Args:
+        question: what to answer.
+        strategy: how.
+        engine: one, or several by role; None opens the embedded model for this one call.
+        equivalence: says which answers are the same; None compares their canonical texts.
+        budget: what it may cost; None is no limit.
+        seed: None draws one; the result says which.
+        trace: where to write the trace, as JSON lines.
+        on_event: told each event when it happens.
+        concurrency: engine calls that run at once.
     """
 
     async def run() -> Result:
+        engines = open_engine() if engine is None else engine
         runtime = Runtime(
-            engine, equivalence=equivalence or ExactEquivalence(), concurrency=concurrency
+            engines, equivalence=equivalence or ExactEquivalence(), concurrency=concurrency
         )
-        return await runtime.solve(
-            question, strategy, budget=budget, seed=seed, trace=trace, on_event=on_event
-        )
+        try:
+            return await runtime.solve(
+                question, strategy, budget=budget, seed=seed, trace=trace, on_event=on_event
+            )
+        finally:
+            if engine is None:
+                await runtime.close()
 
     try:
         asyncio.get_running_loop()

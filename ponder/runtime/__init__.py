@@ -1,20 +1,6 @@
 """What runs models: tokens in; tokens, log-probabilities and scores out."""
 
-from ponder.runtime.api import (
-    Branch,
-    Capabilities,
-    Delta,
-    Engine,
-    EngineStats,
-    Finish,
-    Logits,
-    Message,
-    Prompt,
-    Sampling,
-    Scored,
-    Segment,
-    Usage,
-)
+from ponder.runtime.api import Branch, Engine
 from ponder.runtime.errors import (
     BranchClosed,
     BudgetExceeded,
@@ -30,6 +16,19 @@ from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_mo
 from ponder.runtime.opening import open_engine
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.values import (
+    Capabilities,
+    Delta,
+    EngineStats,
+    Finish,
+    Logits,
+    Message,
+    Prompt,
+    Sampling,
+    Scored,
+    Segment,
+    Usage,
+)
 
 __all__ = [
     "Branch",

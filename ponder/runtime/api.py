@@ -1,194 +1,27 @@
-"""The seam between Ponder and whatever runs a model: engines open branches, branches decode, fork,
+"""The seam between Ponder and whatever runs a model: engines open branches; branches decode, fork,
 rewind and score.
 
-Everything here is tokens and text. Nothing here knows of questions, answers, strategies or budgets.
-Imports nothing heavy: values are plain dataclasses, tensors never cross this seam.
+Nothing here knows of questions, answers, strategies or budgets.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
-from ponder.runtime.errors import InputError
 from ponder.runtime.seeds import BranchPath
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One turn of a chat; the engine renders turns with the model's own chat template."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-Prompt = str | Sequence[Message]
-"""Raw text, taken as it is, or chat turns, rendered with the model's template and opened for the
-assistant's reply.
-"""
-
-
-class Finish(Enum):
-    """Why a decode ended."""
-
-    STOP = "stop"
-    """A stop string appeared; the segment's text ends with the token that completed it."""
-    LENGTH = "length"
-    """`max_tokens` were decoded, or the context is full."""
-    EOS = "eos"
-    """The model ended its turn; the end token is in `tokens`, not in `text`."""
-    BUDGET = "budget"
-    """The deadline, or a limit set from outside the sampling settings, cut the decode short."""
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How to draw tokens, and when to stop. Draws come from the branch's path, so there is no seed
-    here.
-    """
-
-    max_tokens: int
-    temperature: float = 1.0
-    """0 is greedy (the lowest token id on ties)."""
-    top_k: int | None = None
-    top_p: float = 1.0
-    min_p: float = 0.0
-    """Tokens less likely than `min_p` times the likeliest are dropped."""
-    stop: tuple[str, ...] = ()
-    bias: tuple[tuple[int, float], ...] = ()
-    """(token id, nats added to its logit); -inf forbids."""
-
-    def __post_init__(self) -> None:
-        checks: list[tuple[str, object, bool, str]] = [
-            ("max_tokens", self.max_tokens, self.max_tokens >= 1, "at least 1"),
-            (
-                "temperature",
-                self.temperature,
-                0 <= self.temperature < float("inf"),
-                "0 (greedy) or above",
-            ),
-            (
-                "top_k",
-                self.top_k,
-                self.top_k is None or self.top_k >= 1,
-                "at least 1, or None for all",
-            ),
-            ("top_p", self.top_p, 0 < self.top_p <= 1, "in (0, 1]"),
-            ("min_p", self.min_p, 0 <= self.min_p < 1, "in [0, 1)"),
-            ("stop", self.stop, all(self.stop), "made of non-empty strings"),
-        ]
-        for name, value, good, allowed in checks:
-            if not good:
-                raise InputError(f"{name} is {value!r}; it must be {allowed}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens a call was charged for. Usages add up."""
-
-    prompt: int = 0
-    """Tokens given to the model (opened or appended), cached or not."""
-    cached: int = 0
-    """Those of `prompt` whose KV was already there."""
-    decoded: int = 0
-    """Tokens the model drew."""
-    scored: int = 0
-    """Tokens whose log-probability was asked for."""
-
-    @property
-    def tokens(self) -> int:
-        """What a budget counts: independent of what happened to be cached."""
-        return self.prompt + self.decoded + self.scored
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            prompt=self.prompt + other.prompt,
-            cached=self.cached + other.cached,
-            decoded=self.decoded + other.decoded,
-            scored=self.scored + other.scored,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """What one `extend` committed."""
-
-    text: str
-    tokens: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    """Nats, one a token, under the model's own distribution (temperature 1, nothing truncated, no
-    bias).
-    """
-    finish: Finish
-    usage: Usage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delta:
-    """A piece of a decode under way; the last one carries the finished segment."""
-
-    text: str
-    segment: Segment | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """Log-probabilities, in nats, of the tokens of one continuation."""
-
-    tokens: tuple[int, ...]
-    logprobs: tuple[float, ...]
-
-    @property
-    def total(self) -> float:
-        return sum(self.logprobs)
-
-
-Logits = Sequence[float]
-"""One float for each token of the vocabulary, natural-log units, unnormalised."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What an engine can do; a plan that needs more is refused before a token is spent."""
-
-    context_length: int
-    """Tokens, prompt and continuation together."""
-    fork: Literal["kv", "text"]
-    logprobs: bool
-    """Log-probabilities of drawn tokens."""
-    prompt_logprobs: bool
-    """Log-probabilities of given tokens (`score`)."""
-    logits: bool
-    seed: bool
-    """Draws are a function of the branch's path."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineStats:
-    """True counters since the engine started. `prefilled + cached` is what was asked for."""
-
-    prefilled: int
-    """Given tokens run through the model (prompts, appended text)."""
-    cached: int
-    """Given tokens whose KV was found."""
-    decoded: int
-    scored: int
-    steps: int
-    pages: int
-    """Pages in the pool; 0 where an engine has none."""
-    pages_held: int
-    pages_shared: int
-    """Pages that more than one view or cache entry holds."""
-    evicted: int
-    """Pages taken back from the prefix cache so far."""
-    preempted: int
-    """Times a branch lost its KV to make room; its tokens were recomputed later."""
-    branches: int
-    """Open branches."""
+from ponder.runtime.values import (
+    Capabilities,
+    Delta,
+    EngineStats,
+    Logits,
+    Prompt,
+    Sampling,
+    Scored,
+    Segment,
+    Usage,
+)
 
 
 class Branch(Protocol):

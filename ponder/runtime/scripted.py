@@ -9,12 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from ponder.runtime.api import (
+from ponder.runtime.errors import (
+    BranchClosed,
+    CapabilityError,
+    ContextOverflow,
+    InputError,
+    ModelError,
+)
+from ponder.runtime.script import (
+    END,
+    VOCABULARY,
+    Script,
+    arithmetic,
+    next_token,
+    render,
+    spell,
+    truncate,
+)
+from ponder.runtime.seeds import BranchPath
+from ponder.runtime.values import (
     Capabilities,
     Delta,
     EngineStats,
@@ -26,45 +43,6 @@ from ponder.runtime.api import (
     Segment,
     Usage,
 )
-from ponder.runtime.errors import (
-    BranchClosed,
-    CapabilityError,
-    ContextOverflow,
-    InputError,
-    ModelError,
-)
-from ponder.runtime.seeds import BranchPath
-
-Script = Callable[[str], Mapping[str, float]]
-"""From the rendered prompt to replies and their weights (positive, any sum)."""
-
-END = 0x110000
-"""Token id of the end of a reply, the one after the last code point."""
-VOCABULARY = END + 1
-
-
-def arithmetic(prompt: str) -> Mapping[str, float]:
-    """The script behind `--engine scripted`: sums, differences and products of the last two numbers
-    it can see.
-    """
-    numbers = [int(n) for n in re.findall(r"\d{1,9}", prompt)][-2:] or [0]
-    a, b = numbers[0], numbers[-1]
-    replies = {
-        f"{a} + {b} = {a + b}": 0.5,
-        f"{a} - {b} = {a - b}": 0.3,
-        f"{a} * {b} = {a * b}": 0.2,
-    }
-    return {
-        f"{work}. The answer is \\boxed{{{work.split(' = ')[1]}}}.": w
-        for work, w in replies.items()
-    }
-
-
-def render(prompt: Prompt) -> str:
-    """Chat turns as `role: content` lines; text as it is."""
-    if isinstance(prompt, str):
-        return prompt
-    return "".join(f"{m.role}: {m.content}\n" for m in prompt) + "assistant: "
 
 
 class ScriptedEngine:
@@ -90,7 +68,7 @@ class ScriptedEngine:
             logits=True,
             seed=True,
         )
-        self._script = script
+        self.script = script
         self._delay = delay
         self._closed = False
         self._counts = Usage()
@@ -151,18 +129,6 @@ class ScriptedEngine:
 
     async def pause(self, path: BranchPath, tokens: int) -> None:
         await asyncio.sleep(self._delay(path, tokens) if self._delay else 0)
-
-    def next_token(self, prompt: str, said: str) -> dict[int, float]:
-        """The exact distribution of the next token, in order of token id."""
-        weights: dict[int, float] = {}
-        for reply, weight in self._script(prompt).items():
-            if reply.startswith(said):
-                token = ord(reply[len(said)]) if len(reply) > len(said) else END
-                weights[token] = weights.get(token, 0.0) + weight
-        total = sum(weights.values())
-        if not total:
-            return {END: 1.0}  # the text left the script: nothing more to say
-        return {token: weights[token] / total for token in sorted(weights)}
 
 
 class ScriptedBranch:
@@ -306,7 +272,7 @@ class ScriptedBranch:
 
     def _next(self, extra: str = "") -> dict[int, float]:
         prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt :]
-        return self._engine.next_token(spell(prompt), spell(said) + extra)
+        return next_token(self._engine.script, spell(prompt), spell(said) + extra)
 
     def _score(self, text: str) -> Scored:
         logprobs: list[float] = []
@@ -328,29 +294,3 @@ class ScriptedBranch:
             if point < 0:
                 break
         return token, math.log(model[token])
-
-
-def truncate(model: Mapping[int, float], params: Sampling) -> dict[int, float]:
-    """Weights after bias, temperature, top-k, min-p and top-p, in that order, by token id."""
-    bias = dict(params.bias)
-    logits = {
-        t: math.log(p) + bias.get(t, 0.0) for t, p in model.items() if bias.get(t, 0.0) > -math.inf
-    }
-    ranked = sorted(logits, key=lambda t: (-logits[t], t))
-    if params.temperature == 0 or not ranked:
-        return {t: 1.0 for t in ranked[:1]}
-    best = logits[ranked[0]]
-    ranked = ranked[: params.top_k]
-    weights = {t: math.exp((logits[t] - best) / params.temperature) for t in ranked}
-    weights = {t: w for t, w in weights.items() if w >= params.min_p}
-    total, seen, kept = sum(weights.values()), 0.0, dict[int, float]()
-    for token, weight in weights.items():
-        if seen >= params.top_p * total:
-            break
-        kept[token] = weight
-        seen += weight
-    return dict(sorted(kept.items()))
-
-
-def spell(tokens: Sequence[int]) -> str:
-    return "".join(chr(t) for t in tokens if t != END)

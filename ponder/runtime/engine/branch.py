@@ -13,14 +13,6 @@ from types import TracebackType
 from typing import Protocol, Self
 from weakref import finalize
 
-from ponder.runtime.api import (
-    Finish,
-    Logits,
-    Sampling,
-    Scored,
-    Segment,
-    Usage,
-)
 from ponder.runtime.engine.core import Core
 from ponder.runtime.engine.jobs import Decode, Job, Prefill, Read, ScorePart
 from ponder.runtime.engine.loop import EngineThread
@@ -30,6 +22,7 @@ from ponder.runtime.engine.text import TextTail
 from ponder.runtime.errors import BranchClosed, ContextOverflow, InputError
 from ponder.runtime.models.config import ModelConfig, Tokenizer
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.values import Finish, Logits, Sampling, Scored, Segment, Usage
 
 
 class Host(Protocol):

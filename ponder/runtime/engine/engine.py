@@ -14,7 +14,6 @@ from functools import partial
 from itertools import count
 from weakref import finalize
 
-from ponder.runtime.api import Capabilities, EngineStats, Prompt, Usage
 from ponder.runtime.engine.branch import LocalBranch
 from ponder.runtime.engine.core import Core
 from ponder.runtime.engine.jobs import Prefill
@@ -24,6 +23,7 @@ from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
 from ponder.runtime.models.config import LoadedModel, ModelConfig, Tokenizer
 from ponder.runtime.models.llama import Llama
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.values import Capabilities, EngineStats, Prompt, Usage
 
 LONG = 16
 """Characters a token: a prompt with more of them than the context allows is measured by its

@@ -12,9 +12,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from ponder.runtime.api import Finish, Scored
 from ponder.runtime.engine.sampler import Rule
 from ponder.runtime.engine.text import TextTail
+from ponder.runtime.values import Finish, Scored
 
 
 class Job:

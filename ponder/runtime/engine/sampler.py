@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ponder.runtime.api import Sampling
 from ponder.runtime.errors import InputError
 from ponder.runtime.kernels.arrays import booleans, floats, integers
+from ponder.runtime.values import Sampling
 
 FIRST_LOOK = 128
 """Candidates sorted at first to find where top-p cuts; four times as many until it is found."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, Self
 
-from ponder.runtime.api import Delta, Sampling, Segment
 from ponder.runtime.engine.jobs import Decode
+from ponder.runtime.values import Delta, Sampling, Segment
 
 
 class Decoder(Protocol):

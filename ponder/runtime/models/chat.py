@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import jinja2
 import jinja2.sandbox
 
-from ponder.runtime.api import Message
 from ponder.runtime.errors import InputError
+from ponder.runtime.values import Message
 
 # What an expression inside a template can raise besides Jinja's own errors.
 _FAULTS = (

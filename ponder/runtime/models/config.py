@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ponder.runtime.api import Prompt
+from ponder.runtime.values import Prompt
 
 if TYPE_CHECKING:
     import torch

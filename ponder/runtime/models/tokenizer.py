@@ -13,9 +13,9 @@ from typing import Final
 
 from tokenizers import Tokenizer
 
-from ponder.runtime.api import Message, Prompt
 from ponder.runtime.errors import InputError
 from ponder.runtime.models.chat import ChatTemplate
+from ponder.runtime.values import Message, Prompt
 
 _TURN_ENDS: Final = ("<|im_end|>", "<|eot_id|>")
 _STAND_INS: Final = range(0x10F000, 0x10FFFE)

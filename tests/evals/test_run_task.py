@@ -82,9 +82,9 @@ def test_a_shorter_session_then_the_rest(tmp_path: Path) -> None:
 
 
 def test_small_budgets_and_contexts_are_counted(tmp_path: Path) -> None:
-    tight = run(tmp_path / "tight", budget=Budget(tokens=300))
+    tight = run(tmp_path / "tight", budget=Budget(tokens=800))
     assert (tight.n, tight.exhausted, tight.failed) == (12, 12, 0)
-    assert tight.tokens <= 12 * 300
+    assert tight.tokens <= 12 * 800
     assert tight.pass_at[1].value is not None
     assert tight.pass_at[8].value is None
     longest = max(len(e.question) for e in EXAMPLES)
@@ -98,4 +98,4 @@ def test_settings_name_what_decides(tmp_path: Path) -> None:
     assert "sample" in str(settings["strategy"])
     run(tmp_path / "run")
     with pytest.raises(InputError, match="another budget"):
-        run(tmp_path / "run", budget=Budget(tokens=300))
+        run(tmp_path / "run", budget=Budget(tokens=800))

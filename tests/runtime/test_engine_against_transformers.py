@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from ponder.runtime import BranchPath, LocalEngine, Sampling
+from ponder.runtime import BranchPath, Sampling
+from ponder.runtime.engine.engine import LocalEngine
 from ponder.runtime.models import LoadedModel
 
 TOKENS = 64
@@ -41,7 +42,7 @@ PROMPTS = [
 
 @pytest.fixture(scope="module")
 def wanted(hf_smollm2: Any, smollm2: LoadedModel) -> list[list[int]]:
-    """64 greedy tokens a prompt, each one shown to be what transformers takes after those before."""
+    """64 greedy tokens a prompt, each shown to be what transformers takes after those before."""
 
     async def batch() -> list[list[int]]:
         async with engine_of(smollm2) as engine:

@@ -23,11 +23,11 @@ from ponder.runtime import (
     ContextOverflow,
     Finish,
     InputError,
-    LocalEngine,
     ModelError,
     PoolExhausted,
     Sampling,
 )
+from ponder.runtime.engine.engine import LocalEngine
 from ponder.runtime.models.config import LoadedModel
 
 PATH = BranchPath(3)
@@ -63,9 +63,9 @@ async def many(pages: int, *, step_tokens: int = 512) -> tuple[list[tuple[float,
         async def one(i: int) -> tuple[float, ...]:
             prompt = "a common beginning " + "and more of it " * (i % 3) + str(i)
             branch = await engine.open(prompt, path=PATH.child(i), priority=i % 2)
-            await branch.extend(Sampling(max_tokens=20))
+            await branch.extend(Sampling(max_tokens=12))
             (child,) = branch.fork(1)
-            await child.extend(Sampling(max_tokens=20 + i))
+            await child.extend(Sampling(max_tokens=10 + i // 2))
             scored = await child.score(["once", "upon a time"])
             await branch.append("!")
             await branch.extend(Sampling(max_tokens=3))
@@ -363,7 +363,7 @@ def test_a_dropped_branch_gives_its_pages_back() -> None:
                 branch = await engine.open(f"{i} " * 90, path=PATH)
                 await branch.extend(Sampling(max_tokens=3))
                 del branch
-                gc.collect()
+            gc.collect()
             assert engine.stats().branches == 0
             assert engine.stats().preempted == 0
 

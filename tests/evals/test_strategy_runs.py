@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ from ponder.orchestrator import Budget, Runtime, read_trace, recompute, sample, 
 from ponder.runtime import InputError, ScriptedEngine
 from ponder.verifiers import ExactEquivalence
 
-TASK = find_task("wordproblems")
+# Without its worked examples, so that budgets and contexts below are about the questions.
+TASK = replace(find_task("wordproblems"), shots=())
 EXAMPLES = load_examples(TASK, limit=12, seed=5)
 STRATEGY = sample(8, temperature=1.0, max_tokens=80) | vote()
 

@@ -16,7 +16,6 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from ponder.runtime.api import Finish
 from ponder.runtime.engine.jobs import Decode, Job, Prefill, Read, ScorePart
 from ponder.runtime.engine.plan import Work, make_plan
 from ponder.runtime.engine.pool import PAGE, PagePool, allocate_memory
@@ -28,6 +27,7 @@ from ponder.runtime.errors import InputError, ModelError, PoolExhausted
 from ponder.runtime.kernels.arrays import floats
 from ponder.runtime.models.llama import Llama
 from ponder.runtime.seeds import uniform
+from ponder.runtime.values import Finish
 
 ROWS = 128
 """Rows whose logits are held at once."""

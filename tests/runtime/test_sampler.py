@@ -10,7 +10,7 @@ import torch
 
 from ponder.runtime import InputError, Sampling
 from ponder.runtime.engine.sampler import FORBIDDEN, NOT_FINITE, draw, make_rule
-from ponder.runtime.scripted import truncate
+from ponder.runtime.script import truncate
 
 VOCABULARY = 700
 

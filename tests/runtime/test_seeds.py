@@ -18,7 +18,7 @@ def test_philox_known_answers() -> None:
     assert philox(pi, (0xA4093822, 0x299F31D0)) == (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)
 
 
-@given(st.integers(), st.lists(st.text() | st.integers()), st.integers(0, 2**63))
+@given(st.integers(), st.lists(st.one_of(st.text(), st.integers())), st.integers(0, 2**63))
 def test_draws_are_pure_and_in_range(seed: int, steps: list[str | int], position: int) -> None:
     path = BranchPath(seed, tuple(steps))
     draw = path.uniform(position)

@@ -27,9 +27,8 @@ def test_draws_are_pure_and_in_range(seed: int, steps: list[str | int], position
 
 
 def test_paths_do_not_collide_across_types() -> None:
-    paths = [
-        BranchPath(0, steps) for steps in [(), (1,), ("1",), (1, 1), ("1", 1), (11,), ("1/1",)]
-    ]
+    several: list[tuple[str | int, ...]] = [(), (1,), ("1",), (1, 1), ("1", 1), (11,), ("1/1",)]
+    paths = [BranchPath(0, steps) for steps in several]
     assert len({path.key() for path in paths}) == len(paths)
 
 

@@ -286,3 +286,7 @@ def _standard_input() -> str:
 
 def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""The command line as a user meets it: in a process of its own, through a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROWS = [
+    {"id": f"q{i}", "question": f"What is {i} plus {i + 1}?", "answer": str(2 * i + 1)}
+    for i in range(12)
+]
+
+
+def ponder(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "ponder.cli", *words]
+    return subprocess.run(command, input=given, capture_output=True, check=False)
+
+
+def answered(*words: str) -> Any:  # JSON
+    done = ponder(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(b"\n") == 1
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def test_solve_says_the_answer_alone_on_standard_output() -> None:
+    done = ponder("solve", "What is 4 plus 5?", "-m", "scripted", "--seed", "1")
+    assert done.stdout == b"9\n"
+    assert b"seed 1" in done.stderr
+    assert b"\x1b" not in done.stdout + done.stderr, "no colours or bars in a pipe"
+
+
+def test_solve_reads_standard_input() -> None:
+    done = ponder("solve", "-", "-m", "scripted", "--seed", "1", given=b"What is 4 plus 5?")
+    assert done.stdout == b"9\n"
+
+
+def test_solve_json_repeats_by_its_seed() -> None:
+    first = answered("solve", "What is 4 plus 5?", "-m", "scripted")
+    again = answered("solve", "What is 4 plus 5?", "-m", "scripted", "--seed", str(first["seed"]))
+    assert first == again
+    assert {"answer", "confidence", "status", "tokens", "seconds", "seed"} <= set(first)
+
+
+def test_a_budget_that_ends_early_is_told() -> None:
+    told = answered("solve", "4 and 5", "-m", "scripted", "--seed", "1", "--budget-tokens", "150")
+    assert told["status"] == "exhausted"
+    assert told["tokens"] <= 150
+
+
+def test_eval_reports_what_it_must(rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ("eval", "gsm8k", "--data", str(rows), "-m", "scripted", "--out", str(out))
+    told = answered(*words)
+    wanted = {"task", "strategy", "n", "correct", "accuracy", "interval", "tokens", "seconds"}
+    assert wanted | {"status"} <= set(told)
+    assert (told["n"], told["status"]) == (12, "complete")
+    recorded = (out / "records.jsonl").read_bytes()
+    assert answered(*words) == told, "a finished run reports again and asks nothing"
+    assert (out / "records.jsonl").read_bytes() == recorded
+
+
+def test_traces_are_equal_to_the_byte_at_any_concurrency(rows: Path, tmp_path: Path) -> None:
+    found: list[dict[str, bytes]] = []
+    for number, concurrency in enumerate(("1", "64", "64")):
+        out = tmp_path / str(number)
+        words = ("eval", "gsm8k", "--data", str(rows), "-m", "scripted", "--out", str(out))
+        answered(*words, "--concurrency", concurrency, "--seed", "3")
+        found.append({p.name: p.read_bytes() for p in (out / "traces").iterdir()})
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 12
+
+
+def test_plan_strategies_and_models_answer_in_json() -> None:
+    assert answered("plan", "best_of_n")["total"]["calls"] == 16
+    assert {"presets", "operations", "verifiers"} <= set(answered("strategies"))
+    assert "SmolLM2-135M-Instruct" in [model["name"] for model in answered("models")]
+
+
+def test_plan_draws_a_picture() -> None:
+    assert ponder("plan", "self_consistency", "--picture").stdout.startswith(b"flowchart")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("solve", ""), "the question is empty"),
+        (("solve", "hi", "-s", "self_consitency"), "did you mean 'self_consistency'"),
+        (("solve", "hi", "--budget-tokens", "0"), "tokens is 0"),
+        (("solve", "hi", "--concurrency", "0"), "concurrency is 0"),
+        (("eval", "gsm9k"), "did you mean 'gsm8k'"),
+        (("eval", "wordproblems", "--difficulty", "9"), "difficulty is 9"),
+        (("eval", "gsm8k", "--data", "nothere.jsonl"), "nothere.jsonl"),
+        (("plan", "nothing.yaml"), "nothing.yaml"),
+        (("plan", "best_of_n", "--model", "no such model"), "names nothing that exists"),
+    ],
+)
+def test_the_users_mistakes_exit_with_two(words: tuple[str, ...], said: str) -> None:
+    model = () if "--model" in words or words[0] == "plan" else ("-m", "scripted")
+    done = ponder(*words, *model)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert said in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_question_longer_than_the_context() -> None:
+    done = ponder("solve", "-", "-m", "scripted", given=b"a" * 1_200_000)
+    assert done.returncode == 2
+    assert b"1000000" in done.stderr
+
+
+def test_junk_on_standard_input() -> None:
+    done = ponder("solve", "-", "-m", "scripted", given=b"\xff\xfe\x00")
+    assert done.returncode == 2
+    assert b"not UTF-8" in done.stderr
+
+
+def test_interrupting_keeps_what_is_finished(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["eval", "wordproblems", "--limit", "3000", "-m", "scripted", "--out", str(out)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ponder.cli", *words], stderr=subprocess.PIPE
+    ) as process:
+        records = out / "records.jsonl"
+        while not (records.exists() and records.read_bytes().count(b"\n") >= 3):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"the same command goes on" in said
+    assert b"Traceback" not in said
+    ids = [json.loads(line)["id"] for line in records.read_text().splitlines()]
+    assert len(ids) == len(set(ids)) < 3000
+
+
+def test_a_terminal_gets_a_progress_bar() -> None:
+    main, side = pty.openpty()
+    words = ["eval", "wordproblems", "--limit", "5", "-m", "scripted"]
+    command = [sys.executable, "-m", "ponder.cli", *words]
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=side, env=env) as process:
+        os.close(side)
+        shown = b""
+        try:
+            while piece := os.read(main, 4096):
+                shown += piece
+        except OSError:
+            pass  # how a pseudo-terminal says that the other side is closed
+    assert process.returncode == 0
+    assert b"5/5" in shown
+
+
+def test_help_imports_no_room() -> None:
+    code = "import sys; from ponder.cli import app\ntry: app(['--help'])\nexcept SystemExit: pass\n"
+    code += "print(*(m for m in sys.modules if m.startswith('ponder.') or m == 'rich'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "ponder.cli"

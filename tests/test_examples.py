@@ -1,0 +1,56 @@
+"""Every example runs, and what the README shows is what the files say and print."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ponder.orchestrator import PRESETS, check, load_strategy
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+README = (ROOT / "README.md").read_text()
+
+
+def run(script: str, *options: str) -> str:
+    command = [sys.executable, str(EXAMPLES / script), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+def test_quickstart_prints_what_the_readme_says() -> None:
+    printed = re.search(r"prints `(.*?)`", README)
+    assert printed
+    assert run("quickstart.py").strip() == printed[1]
+
+
+def test_the_readme_shows_quickstart() -> None:
+    block = re.search(r"<!-- examples/quickstart.py -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert block
+    code = (EXAMPLES / "quickstart.py").read_text().split('"""', 2)[2]
+    assert block[1].strip() == code.strip()
+
+
+def test_the_main_job_on_the_toy() -> None:
+    printed = run("three_strategies.py", "--model", "scripted", "--problems", "3")
+    for strategy in ("one sample", "self-consistency of 16", "best of 16 by likelihood"):
+        row = next(line for line in printed.splitlines() if strategy in line)
+        assert re.search(r"\d of 3 .* \d+% .* \d+% to \d+% .* [\d,]+ .* [\d.]+ ", row), row
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.name)
+def test_strategies_in_files_can_run(path: Path) -> None:
+    check(load_strategy(str(path)))
+
+
+def test_presets_can_run() -> None:
+    for preset in PRESETS.values():
+        check(preset.expression)
+
+
+def test_every_example_is_here() -> None:
+    scripts = {path.name for path in EXAMPLES.glob("*.py")}
+    assert scripts == {"quickstart.py", "three_strategies.py"}

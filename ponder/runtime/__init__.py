@@ -1,4 +1,9 @@
-"""What runs models: tokens in; tokens, log-probabilities and scores out."""
+"""What runs models: tokens in; tokens, log-probabilities and scores out.
+
+`LocalEngine` needs torch, so it is imported when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING
 
 from ponder.runtime.api import (
     Branch,
@@ -29,6 +34,9 @@ from ponder.runtime.errors import (
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
 
+if TYPE_CHECKING:
+    from ponder.runtime.engine.engine import LocalEngine
+
 __all__ = [
     "Branch",
     "BranchClosed",
@@ -42,6 +50,7 @@ __all__ = [
     "EngineStats",
     "Finish",
     "InputError",
+    "LocalEngine",
     "Logits",
     "Message",
     "ModelError",
@@ -55,3 +64,11 @@ __all__ = [
     "Usage",
     "unknown",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "LocalEngine":
+        from ponder.runtime.engine.engine import LocalEngine
+
+        return LocalEngine
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,153 @@
+"""The engine Ponder owns: runs a loaded Llama model for many branches at once.
+
+The async face: it tokenises, checks, and posts work to the one thread that owns all tables. Any
+number of event loops may use it, one after the other or at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from weakref import finalize
+
+from ponder.runtime.api import Capabilities, EngineStats, Prompt, Usage
+from ponder.runtime.engine.branch import LocalBranch
+from ponder.runtime.engine.core import Core
+from ponder.runtime.engine.jobs import Prefill
+from ponder.runtime.engine.loop import EngineThread
+from ponder.runtime.engine.pool import default_pages
+from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
+from ponder.runtime.models.config import LoadedModel, ModelConfig, Tokenizer
+from ponder.runtime.models.llama import Llama
+from ponder.runtime.seeds import BranchPath
+
+LONG = 16
+"""Characters a token: a prompt with more of them than the context allows is measured by its
+beginning first, so that a huge one is refused at once.
+"""
+
+
+class LocalEngine:
+    """An `Engine` on this machine's CPU, in float32."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        *,
+        pages: int | None = None,
+        threads: int | None = None,
+        step_tokens: int = 512,
+    ) -> None:
+        """Start the engine's thread.
+
+        Args:
+            model: weights, shape and tokenizer.
+            pages: KV pages of 16 tokens; by default a quarter of the memory, at most 4 GiB.
+            threads: torch threads; by default one a core.
+            step_tokens: tokens computed in one step, at most, of decodes and of prompts.
+        """
+        for name, value in (("pages", pages), ("threads", threads), ("step_tokens", step_tokens)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value!r}; it must be at least 1")
+        self.name = f"{model.name} (float32, torch)"
+        self.config: ModelConfig = model.config
+        self.tokenizer: Tokenizer = model.tokenizer
+        self.capabilities = Capabilities(
+            context_length=model.config.context_length,
+            fork="kv",
+            logprobs=True,
+            prompt_logprobs=True,
+            logits=True,
+            seed=True,
+        )
+        llama = Llama(model.config, model.weights)
+        self.core = Core(llama, pages or default_pages(model.config), step_tokens)
+        self.thread = EngineThread(self.core, self.name, threads or os.cpu_count() or 1)
+        self._stop = finalize(self, self.thread.stop)
+        self._idents = count()
+        self._live: set[int] = set()
+
+    async def open(
+        self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
+    ) -> LocalBranch:
+        """A branch that starts with `prompt`; a higher `priority` goes first."""
+        if adapter is not None:
+            raise CapabilityError(
+                f"engine {self.name!r} has no adapter {adapter!r}; open without one"
+            )
+        self.thread.check()
+        tokens = self._encode(prompt)
+        ident, release = self.adopt()
+        job = Prefill(len(tokens), 0)
+        try:
+            self.thread.begin(partial(self.core.open, ident, tokens, priority, job), job)
+            await job.finished()
+        except BaseException:
+            job.end()
+            release()
+            raise
+        usage = Usage(prompt=len(tokens), cached=job.cached)
+        return LocalBranch(self, (ident, release), path, tokens, len(tokens), usage)
+
+    def count(self, prompt: Prompt) -> int:
+        return len(self.tokenizer.encode_prompt(prompt))
+
+    def clock(self) -> float:
+        return time.monotonic()
+
+    def stats(self) -> EngineStats:
+        """Counters as of the last step."""
+        core, counts = self.core, self.core.counts
+        return EngineStats(
+            prefilled=counts.prefilled,
+            cached=counts.cached,
+            decoded=counts.decoded,
+            scored=counts.scored,
+            steps=counts.steps,
+            pages=core.pool.total,
+            pages_held=core.pool.held,
+            pages_shared=core.pool.shared,
+            evicted=core.tree.evicted,
+            preempted=core.scheduler.preempted,
+            branches=len(self._live),
+        )
+
+    async def close(self) -> None:
+        """Stop the thread; calls under way get a `ModelError`. Again is no harm."""
+        await asyncio.to_thread(self._stop)
+
+    def adopt(self) -> tuple[int, Callable[[], None]]:
+        """A new lane's number, and what lets go of it."""
+        ident = next(self._idents)
+        self._live.add(ident)
+        return ident, partial(_let_go, self._live, self.core, self.thread, ident)
+
+    def _encode(self, prompt: Prompt) -> list[int]:
+        context = self.capabilities.context_length
+        for text in [prompt] if isinstance(prompt, str) else [m.content for m in prompt]:
+            if len(text) > LONG * context:
+                start = len(self.tokenizer.encode(text[: LONG * context]))
+                if start > 2 * context:
+                    raise _overflow(f"more than {start}", context)
+        tokens = self.tokenizer.encode_prompt(prompt)
+        if not tokens:
+            raise InputError("the prompt is empty; give at least one token")
+        if len(tokens) >= context:
+            raise _overflow(str(len(tokens)), context)
+        return tokens
+
+
+def _overflow(tokens: str, context: int) -> ContextOverflow:
+    return ContextOverflow(
+        f"the prompt has {tokens} tokens; the model holds {context}, one of them for the reply: "
+        "shorten it"
+    )
+
+
+def _let_go(live: set[int], core: Core, thread: EngineThread, ident: int) -> None:
+    live.discard(ident)
+    thread.post(partial(core.close, ident))

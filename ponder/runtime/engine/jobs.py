@@ -1,0 +1,171 @@
+"""Calls under way: what each one still wants from the engine, and its way back to the event loop
+that waits for it.
+
+A job lives in two threads. The engine's thread feeds it; the caller's may end it at any moment.
+Each change of `over` and of what was drawn is under the job's lock, so that a cancelled decode
+keeps exactly the tokens that were counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from ponder.runtime.api import Finish, Scored
+from ponder.runtime.engine.sampler import Rule
+from ponder.runtime.engine.text import TextTail
+
+
+class Job:
+    """One call on one branch. Made in the caller's event loop."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self.error: Exception | None = None
+        self.lock = Lock()
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+
+    def target(self, tokens: int) -> int:
+        """How many of the branch's tokens need KV before the job goes on."""
+        return tokens
+
+    def wanted(self, tokens: int) -> int:
+        """The first position whose logits are needed."""
+        return tokens - 1
+
+    async def finished(self) -> None:
+        """Wait for the end; raises what the engine failed with."""
+        while not self.over:
+            await self.change()
+        if self.error is not None:
+            raise self.error
+
+    async def change(self) -> None:
+        """Wait for news."""
+        await self._changed.wait()
+        self._changed.clear()
+
+    def end(self, error: Exception | None = None) -> bool:
+        """End the job, from any thread; false if it was over."""
+        with self.lock:
+            if self.over:
+                return False
+            self.over, self.error = True, error
+        self.wake()
+        return True
+
+    def wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._changed.set)
+        except RuntimeError:
+            # The caller's event loop is closed: nobody waits any more.
+            self.over = True
+
+
+class Prefill(Job):
+    """Compute the KV of given tokens, all but the last, which waits until logits are needed."""
+
+    def __init__(self, given: int, start: int) -> None:
+        super().__init__()
+        self.given = given
+        """Tokens the caller is charged for."""
+        self.reached = start
+        """Positions before this one are accounted for."""
+        self.cached = 0
+
+    def target(self, tokens: int) -> int:
+        return tokens - 1
+
+    def advance(self, stop: int, *, cached: bool) -> None:
+        """KV is there up to `stop`; what is recomputed after a preemption counts once."""
+        fresh = max(0, stop - self.reached)
+        self.reached += fresh
+        self.cached += fresh if cached else 0
+
+
+class Read(Job):
+    """Logits of the next token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits: list[float] = []
+
+
+class ScorePart(Job):
+    """Log-probabilities of one continuation, computed on a fork of the branch."""
+
+    def __init__(self, given: Sequence[int], start: int) -> None:
+        super().__init__()
+        self.given = tuple(given)
+        self.start = start
+        """Tokens of the branch."""
+        self.logprobs: list[float] = []
+
+    def wanted(self, tokens: int) -> int:
+        return self.start - 1 + len(self.logprobs)
+
+    @property
+    def scored(self) -> Scored:
+        return Scored(tokens=self.given, logprobs=tuple(self.logprobs))
+
+
+class Decode(Job):
+    """Draw tokens until something ends it."""
+
+    def __init__(
+        self,
+        rule: Rule,
+        key: tuple[int, int],
+        *,
+        limit: int,
+        end_tokens: frozenset[int],
+        deadline: float | None,
+        tail: TextTail | None,
+        announce: bool,
+    ) -> None:
+        super().__init__()
+        self.rule = rule
+        self.key = key
+        self.deadline = deadline
+        self.tail = tail
+        self.drawn: list[int] = []
+        self.logprobs: list[float] = []
+        self.finish = Finish.CANCELLED
+        self._limit = limit
+        self._end_tokens = end_tokens
+        self._announce = announce
+
+    def commit(self, token: int, logprob: float) -> bool:
+        """Take a drawn token; false if the caller ended the job before."""
+        with self.lock:
+            if self.over:
+                return False
+            self.drawn.append(token)
+            self.logprobs.append(logprob)
+            reason = self._reason(token)
+            if reason is not None:
+                self.over, self.finish = True, reason
+        if self.over or self._announce:
+            self.wake()
+        return True
+
+    def expire(self) -> None:
+        """End for lack of time."""
+        with self.lock:
+            if self.over:
+                return
+            self.over, self.finish = True, Finish.BUDGET
+        self.wake()
+
+    def _reason(self, token: int) -> Finish | None:
+        if token in self._end_tokens:
+            return Finish.EOS
+        if self.tail is not None and self.tail.push(token):
+            return Finish.STOP
+        return Finish.LENGTH if len(self.drawn) >= self._limit else None
+
+
+Command = Callable[[], None]
+"""Something the engine's thread does between two steps."""

@@ -1,0 +1,117 @@
+"""The pool of KV pages: a free list and a count of holders for each page, and the memory behind it.
+
+Counts only; who holds a page and which tokens lie in it is the business of views and of the prefix
+tree. A page that two hold is never written (copy on write happens by starting a new page).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ponder.runtime.errors import ModelError, PoolExhausted
+
+if TYPE_CHECKING:
+    import torch
+
+    from ponder.runtime.models.config import ModelConfig
+
+PAGE = 16
+"""Tokens a page."""
+LARGEST = 4 << 30
+"""Bytes of KV that an engine takes unasked, at most."""
+
+
+class PagePool:
+    """Who may write where: holders a page."""
+
+    def __init__(self, pages: int) -> None:
+        self._holders = [0] * pages
+        self._free = list(range(pages - 1, -1, -1))
+        self._shared = 0
+
+    @property
+    def total(self) -> int:
+        return len(self._holders)
+
+    @property
+    def free(self) -> int:
+        return len(self._free)
+
+    @property
+    def held(self) -> int:
+        return len(self._holders) - len(self._free)
+
+    @property
+    def shared(self) -> int:
+        """Pages with more than one holder."""
+        return self._shared
+
+    def holders(self, page: int) -> int:
+        return self._holders[page]
+
+    def allocate(self) -> int:
+        """A free page, held once by the caller."""
+        if not self._free:
+            raise PoolExhausted(f"all {self.total} KV pages are held; open the engine with more")
+        page = self._free.pop()
+        if self._holders[page]:
+            raise ModelError(f"page {page} is free and held: a bug in the engine")
+        self._holders[page] = 1
+        return page
+
+    def retain(self, pages: Iterable[int]) -> None:
+        for page in pages:
+            count = self._holders[page]
+            if count == 0:
+                raise ModelError(f"page {page} is retained but nobody holds it: an engine bug")
+            self._holders[page] = count + 1
+            self._shared += count == 1
+
+    def release(self, pages: Iterable[int]) -> None:
+        for page in pages:
+            count = self._holders[page]
+            if count == 0:
+                raise ModelError(f"page {page} is released twice: a bug in the engine")
+            self._holders[page] = count - 1
+            self._shared -= count == 2
+            if count == 1:
+                self._free.append(page)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KVMemory:
+    """Keys and values, each [layers, kv_heads, slots, head_dim]; slot = page * PAGE + offset."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
+def allocate_memory(config: ModelConfig, pages: int) -> KVMemory:
+    """Zeroed float32 memory; the system hands out a page of it when it is first written."""
+    import numpy as np
+
+    from ponder.runtime.kernels.arrays import tensor_of
+
+    shape = (config.layers, config.kv_heads, pages * PAGE, config.head_dim)
+    try:
+        keys, values = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    except MemoryError as error:
+        raise PoolExhausted(
+            f"{pages!r} KV pages need {pages * page_bytes(config)} bytes, more than the system "
+            "gives; open the engine with fewer pages"
+        ) from error
+    return KVMemory(keys=tensor_of(keys), values=tensor_of(values))
+
+
+def page_bytes(config: ModelConfig) -> int:
+    return 2 * 4 * PAGE * config.layers * config.kv_heads * config.head_dim
+
+
+def default_pages(config: ModelConfig) -> int:
+    """A quarter of the machine's memory up to 4 GiB, but room for one full context."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    full = -(-config.context_length // PAGE) + 1
+    return max(full, min(memory // 4, LARGEST) // page_bytes(config))

@@ -1,0 +1,153 @@
+"""Who computes what in the next step: continuous batching under one token budget.
+
+Decodes, prefill chunks and scoring share a step, by priority (higher first), then arrival. When
+pages run out, the prefix tree gives back what only it holds; then the lowest priority's youngest
+branch loses its KV, to be recomputed from its tokens. The first in rank can take everything, so
+work never deadlocks; who does not fit even then is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ponder.runtime.engine.jobs import Job, Prefill
+from ponder.runtime.engine.pool import PagePool
+from ponder.runtime.engine.radix import RadixTree
+from ponder.runtime.engine.view import View
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Lane:
+    """A branch as the engine's thread sees it. `tokens` is the truth; the view covers a prefix."""
+
+    ident: int
+    tokens: list[int]
+    view: View
+    priority: int
+    arrival: int
+    job: Job | None = None
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return (-self.priority, self.arrival)
+
+    def todo(self) -> int:
+        """Tokens to compute before its job can go on."""
+        if self.job is None:
+            return 0
+        return self.job.target(len(self.tokens)) - self.view.length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A lane's part of a step: its view was grown by `rows`, whose KV is to be computed."""
+
+    lane: Lane
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    shares: Sequence[Share]
+    refused: Sequence[Lane]
+    """Lanes that do not fit into the pool alone."""
+
+
+class Scheduler:
+    """Plans steps; moves pages, computes nothing."""
+
+    def __init__(self, pool: PagePool, tree: RadixTree, step_tokens: int) -> None:
+        self._pool = pool
+        self._tree = tree
+        self._step_tokens = step_tokens
+        self._lanes: list[Lane] = []
+        self._placed: set[int] = set()
+        self.preempted = 0
+
+    def schedule(self, lanes: Iterable[Lane]) -> Schedule:
+        """Share out one step among the lanes that have jobs."""
+        self._lanes = list(lanes)
+        self._placed = set()
+        waiting = sorted((lane for lane in self._lanes if lane.job), key=lambda lane: lane.rank)
+        budget = self._budget(waiting)
+        shares: list[Share] = []
+        refused: list[Lane] = []
+        for lane in waiting:
+            self._reuse(lane)
+            decode = lane.todo() == 1
+            rows = self._take(lane, min(lane.todo(), budget[decode]), first=not shares)
+            if rows or not lane.todo():
+                budget[decode] -= rows
+                shares.append(Share(lane=lane, rows=rows))
+            elif not shares and budget[decode]:
+                refused.append(lane)
+        return Schedule(shares=shares, refused=refused)
+
+    def preempt(self, lane: Lane) -> None:
+        """Take a lane's KV; its tokens stay."""
+        lane.view.release()
+        self.preempted += 1
+
+    def _budget(self, waiting: Sequence[Lane]) -> dict[bool, int]:
+        """Rows for decodes (True), and for chunks (False): what is left, but at least an eighth."""
+        decodes = sum(lane.todo() == 1 for lane in waiting)
+        chunks = max(self._step_tokens - decodes, self._step_tokens // 8)
+        return {True: self._step_tokens, False: chunks}
+
+    def _reuse(self, lane: Lane) -> None:
+        """Take over KV that appeared in the tree, written in this very step perhaps."""
+        job = lane.job
+        if job is None or lane.todo() <= 1:
+            return
+        total = len(lane.tokens)
+        known = min(job.target(total), job.wanted(total))
+        spans = self._tree.match(lane.tokens[:known])
+        if sum(span.length for span in spans) > lane.view.length:
+            fresh = View(self._pool, spans)
+            lane.view.release()
+            lane.view = fresh
+            if isinstance(job, Prefill):
+                job.advance(fresh.length, cached=True)
+
+    def _take(self, lane: Lane, rows: int, *, first: bool) -> int:
+        """Grow the lane's view by up to `rows`, making room at others' cost; returns how many."""
+        if not rows:
+            return 0
+        self._make_room(lane, rows, first=first)
+        rows = min(rows, lane.view.fits())
+        if rows:
+            chunk = lane.todo() > 1
+            lane.view.grow(rows)
+            self._placed.add(lane.ident)
+            if isinstance(lane.job, Prefill):
+                lane.job.advance(lane.view.length, cached=False)
+            if chunk and lane.job is not None:
+                # Others find at once what this step will have written: writes precede reads.
+                known = min(lane.view.length, lane.job.wanted(len(lane.tokens)))
+                self._tree.insert(lane.tokens[:known], lane.view.spans)
+        return rows
+
+    def _make_room(self, lane: Lane, rows: int, *, first: bool) -> None:
+        while (missing := lane.view.pages_needed(rows) - self._pool.free) > 0:
+            if self._tree.evict(missing):
+                continue
+            victim = self._victim(lane)
+            if victim is not None:
+                self.preempt(victim)
+            elif not (first and self._tree.evict(missing, all_leaves=True)):
+                return
+
+    def _victim(self, lane: Lane) -> Lane | None:
+        """The lowest priority's youngest, idle ones before running ones; nobody who is in this step
+        already, and nobody running of a higher rank.
+        """
+        candidates = [
+            other
+            for other in self._lanes
+            if other is not lane
+            and other.view.length
+            and other.ident not in self._placed
+            and (other.job is None or other.rank > lane.rank)
+        ]
+        return max(candidates, key=lambda o: (-o.priority, o.job is None, o.arrival), default=None)

@@ -1,0 +1,190 @@
+"""The Llama decoder in torch: runs one step plan against KV memory.
+
+Pre-norm blocks with grouped-query attention, rotary positions and SwiGLU (Touvron et al., arXiv
+2302.13971). Weights and sums are float32. Knows nothing of branches, sampling or text; a native
+step would take the same plan and memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ponder.runtime.engine.plan import Block, StepPlan
+from ponder.runtime.engine.pool import KVMemory
+from ponder.runtime.errors import CapabilityError, ModelError
+from ponder.runtime.kernels.arrays import tensor_of
+from ponder.runtime.kernels.reference import merge, partial_attention
+from ponder.runtime.models.config import ModelConfig
+from ponder.runtime.models.rotary import rotary_table, rotate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Layer:
+    attention_norm: Tensor
+    qkv: Tensor
+    """[(heads + 2 * kv_heads) * head_dim, hidden]"""
+    output: Tensor
+    mlp_norm: Tensor
+    gate_up: Tensor
+    """[2 * intermediate, hidden]"""
+    down: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Reads:
+    """A block's index tensors, made once a step for all layers."""
+
+    rows: Tensor
+    """[items * queries]"""
+    places: Tensor
+    """[kv_heads * items * places], into memory flattened over heads."""
+    limits: Tensor | None
+    shape: tuple[int, int]
+
+
+class Llama:
+    """Weights ready to run."""
+
+    def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
+        if config.architecture != "llama":
+            raise CapabilityError(
+                f"architecture {config.architecture!r} is not one this engine runs; it runs 'llama'"
+            )
+        self.config = config
+        source = _Weights(weights)
+        self._embedding = source.take("model.embed_tokens.weight")
+        self._head = self._embedding if config.tied_embeddings else source.take("lm_head.weight")
+        self._norm = source.take("model.norm.weight")
+        self._layers = [_layer(source, i) for i in range(config.layers)]
+        self._cosines, self._sines = rotary_table(
+            config.head_dim, config.rope_theta, config.context_length
+        )
+
+    def hidden(self, plan: StepPlan, memory: KVMemory) -> Tensor:
+        """Run the step; returns the normed last hidden states of the wanted rows, [wanted,
+        hidden].
+        """
+        positions = tensor_of(plan.positions)
+        turn = (self._cosines[positions][:, None], self._sines[positions][:, None])
+        writes = tensor_of(plan.writes)
+        reads = [self._reads(block, memory) for block in plan.blocks]
+        parts = tensor_of(plan.merge)
+        x = functional.embedding(tensor_of(plan.tokens), self._embedding)
+        for i, layer in enumerate(self._layers):
+            keys, values = memory.keys[i], memory.values[i]
+            query = self._project(
+                self._normed(x, layer.attention_norm), layer, turn, writes, keys, values
+            )
+            attended = self._attend(query, keys, values, reads, parts)
+            x = x + functional.linear(attended, layer.output)
+            gate, up = functional.linear(self._normed(x, layer.mlp_norm), layer.gate_up).chunk(
+                2, -1
+            )
+            x = x + functional.linear(functional.silu(gate).mul_(up), layer.down)
+        return self._normed(x[tensor_of(plan.wanted)], self._norm)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[rows, vocabulary] from [rows, hidden]."""
+        return functional.linear(hidden, self._head)
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        return functional.rms_norm(x, weight.shape, weight, self.config.norm_epsilon)
+
+    def _project(
+        self,
+        x: Tensor,
+        layer: _Layer,
+        turn: tuple[Tensor, Tensor],
+        writes: Tensor,
+        keys: Tensor,
+        values: Tensor,
+    ) -> Tensor:
+        """Write the rows' keys and values; returns their queries [kv_heads, rows, group * dim]."""
+        heads, kv_heads, width = self.config.heads, self.config.kv_heads, self.config.head_dim
+        qkv = functional.linear(x, layer.qkv).view(len(x), heads + 2 * kv_heads, width)
+        turned = rotate(qkv[:, : heads + kv_heads], *turn)
+        keys.index_copy_(1, writes, turned[:, heads:].transpose(0, 1))
+        values.index_copy_(1, writes, qkv[:, heads + kv_heads :].transpose(0, 1))
+        return turned[:, :heads].reshape(len(x), kv_heads, -1).transpose(0, 1).contiguous()
+
+    def _attend(
+        self, query: Tensor, keys: Tensor, values: Tensor, reads: list[_Reads], parts: Tensor
+    ) -> Tensor:
+        """[rows, heads * head_dim]"""
+        heads, kv_heads, width = self.config.heads, self.config.kv_heads, self.config.head_dim
+        group = heads // kv_heads
+        keys, values = keys.view(-1, width), values.view(-1, width)
+        outputs: list[Tensor] = []
+        lses: list[Tensor] = []
+        for read in reads:
+            items, queries = read.shape
+            output, lse = partial_attention(
+                query.index_select(1, read.rows).view(kv_heads, items, queries, group, width),
+                keys.index_select(0, read.places).view(kv_heads, items, -1, width),
+                values.index_select(0, read.places).view(kv_heads, items, -1, width),
+                read.limits,
+                width**-0.5,
+            )
+            outputs.append(output.flatten(1, 2))
+            lses.append(lse.flatten(1, 2))
+        merged = _gather(outputs, lses, parts)
+        return merged.transpose(0, 1).reshape(-1, heads * width)
+
+    def _reads(self, block: Block, memory: KVMemory) -> _Reads:
+        items, queries = block.rows.shape
+        places = block.slots.shape[1]
+        slots = tensor_of(block.slots).reshape(-1)
+        heads = torch.arange(self.config.kv_heads)[:, None] * memory.keys.shape[2]
+        everything = bool((block.limits == places).all())
+        return _Reads(
+            rows=tensor_of(block.rows).reshape(-1).clamp_min(0),
+            places=(heads + slots).reshape(-1),
+            limits=None if everything else tensor_of(block.limits),
+            shape=(items, queries),
+        )
+
+
+def _gather(outputs: list[Tensor], lses: list[Tensor], parts: Tensor) -> Tensor:
+    """Collect each row's partial results and merge them: [kv_heads, rows, group, head_dim]."""
+    rows, width = parts.shape
+    if width == 1:
+        return torch.cat(outputs, dim=1).index_select(1, parts.view(-1))
+    outputs.append(torch.zeros_like(outputs[0][:, :1]))
+    lses.append(torch.full_like(lses[0][:, :1], -torch.inf))
+    output = torch.cat(outputs, dim=1).index_select(1, parts.view(-1))
+    lse = torch.cat(lses, dim=1).index_select(1, parts.view(-1))
+    heads, _, group, dim = output.shape
+    output, lse = output.view(heads, rows, width, group, dim), lse.view(heads, rows, width, group)
+    return merge(output, lse)[0]
+
+
+class _Weights:
+    """Weights by name, converted to float32; a missing one is a model file's fault."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = weights
+
+    def take(self, *names: str) -> Tensor:
+        missing = [name for name in names if name not in self._weights]
+        if missing:
+            raise ModelError(f"the model has no weight {missing[0]!r}; its file is incomplete")
+        tensors = [self._weights[name].detach().float() for name in names]
+        return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def _layer(source: _Weights, index: int) -> _Layer:
+    prefix = f"model.layers.{index}"
+    attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
+    return _Layer(
+        attention_norm=source.take(f"{prefix}.input_layernorm.weight"),
+        qkv=source.take(*(f"{attention}.{name}_proj.weight" for name in "qkv")),
+        output=source.take(f"{attention}.o_proj.weight"),
+        mlp_norm=source.take(f"{prefix}.post_attention_layernorm.weight"),
+        gate_up=source.take(f"{mlp}.gate_proj.weight", f"{mlp}.up_proj.weight"),
+        down=source.take(f"{mlp}.down_proj.weight"),
+    )

@@ -60,7 +60,7 @@ DOOR int ponder_take(Model* model, int kind, int layer, const float* data) {
   return guarded([&] { return model->take(kind, layer, data) ? 0 : kUnknown; });
 }
 
-DOOR int ponder_step(Model* model, const Step* step) {
+DOOR int ponder_step(Model* model, Step* step) {
   if (!fits(*model, *step)) return kOutOfRange;
   return guarded([&] { return run(*model, *step), 0; });
 }

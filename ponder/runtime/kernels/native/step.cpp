@@ -20,7 +20,7 @@ int64_t attention_room(const Shape& shape) {
 
 class Runner {
  public:
-  Runner(Model& model, const Step& step)
+  Runner(Model& model, Step& step)
       : model_(model), step_(step), shape_(model.shape), kernels_(model.kernels),
         plan_(make_plan(step.works, step.work_count)), rows_((int64_t)plan_.positions.size()),
         hidden_(padded(shape_.hidden)), inner_(padded(shape_.intermediate)),
@@ -44,8 +44,8 @@ class Runner {
       const int64_t start = now();
       int64_t clock[kPhases] = {};
       Member(*this, thread, clock).forward();
-      clock[kOtherTime] = now() - start - clock[kLinearTime] - clock[kAttentionTime] - clock[kHeadTime];
-      for (int i = 0; thread == 0 && i < kPhases; ++i) step_.nanoseconds[i] += clock[i];
+      clock[kOtherTime] = now() - start - clock[kLinearTime] - clock[kAttentionTime];
+      for (int i = 0; thread == 0 && i < kPhases; ++i) step_.nanoseconds[i] = clock[i];
     });
   }
 
@@ -61,14 +61,14 @@ class Runner {
         attention(s_.model_.layers[i], cache(i));
         mlp(s_.model_.layers[i]);
       }
-      head();
+      last();
     }
 
    private:
     void attention(const Layer& layer, const Cache& cache) {
       const Shape& shape = s_.shape_;
       norm(layer.attention_norm);
-      linear(layer.projection, s_.rows_, s_.projected_, shape.width(), false, kLinearTime);
+      linear(layer.projection, s_.projected_, shape.width(), false);
       const int64_t start = now();
       const Format format = attention_format(s_.model_.format);
       const Turn turn{&shape, format, cache, s_.projected_, floats(s_.model_.cosines), floats(s_.model_.sines), s_.queries_};
@@ -84,7 +84,7 @@ class Runner {
         s_.kernels_.convert(own(), s_.heads_, s_.model_.format, s_.input_, r);
       });
       clock_[kAttentionTime] += now() - start;
-      linear(layer.output, s_.rows_, s_.x_, s_.hidden_, true, kLinearTime);
+      linear(layer.output, s_.x_, s_.hidden_, true);
     }
 
     void mlp(const Layer& layer) {
@@ -95,18 +95,16 @@ class Runner {
       panels(gate.weight->panels, [&](int64_t a, int64_t b) { s_.kernels_.gated(gate, up, a, b); });
       clock_[kLinearTime] += now() - start;
       each(s_.rows_, 4, [&](int64_t r) { s_.kernels_.convert(s_.gated_ + r * s_.inner_, s_.inner_, s_.model_.format, s_.input_, r); });
-      linear(layer.down, s_.rows_, s_.x_, s_.hidden_, true, kLinearTime);
+      linear(layer.down, s_.x_, s_.hidden_, true);
     }
 
-    void head() {
+    void last() {
       const Step& step = s_.step_;
       const int64_t width = s_.shape_.hidden;
       each(step.wanted_count, 4, [&](int64_t i) {
         s_.kernels_.norm(s_.x_ + step.wanted[i] * s_.hidden_, floats(s_.model_.norm), s_.hidden_, width, s_.shape_.epsilon, own());
         std::memcpy(step.hidden + i * width, own(), width * sizeof(float));
-        if (step.logits) s_.kernels_.convert(own(), s_.hidden_, s_.model_.format, s_.input_, i);
       });
-      if (step.logits) linear(s_.model_.head, step.wanted_count, step.logits, s_.shape_.vocabulary, false, kHeadTime);
     }
 
     void norm(const Memory& weight) {
@@ -116,11 +114,11 @@ class Runner {
       });
     }
 
-    void linear(const Matrix& weight, int64_t rows, float* out, int64_t stride, bool add, Phase phase) {
+    void linear(const Matrix& weight, float* out, int64_t stride, bool add) {
       const int64_t start = now();
-      const Linear job{&weight.packed(), s_.input_, rows, out, stride, add};
+      const Linear job{&weight.packed(), s_.input_, s_.rows_, out, stride, add};
       panels(job.weight->panels, [&](int64_t a, int64_t b) { s_.kernels_.linear(job, a, b); });
-      clock_[phase] += now() - start;
+      clock_[kLinearTime] += now() - start;
     }
 
     template <class Do>
@@ -155,7 +153,7 @@ class Runner {
   };
 
   Model& model_;
-  const Step& step_;
+  Step& step_;
   const Shape& shape_;
   const Kernels& kernels_;
   const Plan plan_;
@@ -169,7 +167,7 @@ class Runner {
 
 }  // namespace
 
-void run(Model& model, const Step& step) {
+void run(Model& model, Step& step) {
   std::lock_guard<std::mutex> lock(model.busy);
   Runner(model, step).all();
 }

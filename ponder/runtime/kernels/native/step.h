@@ -7,7 +7,7 @@
 namespace ponder {
 
 // Nanoseconds, by phase.
-enum Phase : int { kLinearTime, kAttentionTime, kHeadTime, kOtherTime, kPhases };
+enum Phase : int { kLinearTime, kAttentionTime, kOtherTime, kPhases };
 
 struct Step {
   const int64_t* tokens;  // [rows], work by work
@@ -19,11 +19,10 @@ struct Step {
   char* values;
   int64_t pages;
   float* hidden;  // [wanted_count][hidden], normed
-  float* logits;  // [wanted_count][vocabulary], or null
-  int64_t* nanoseconds;  // [kPhases], added to
+  int64_t nanoseconds[kPhases];  // out, of the first thread
 };
 
-void run(Model& model, const Step& step);
+void run(Model& model, Step& step);
 // Logits of given hidden states.
 void run_head(Model& model, const float* hidden, int64_t rows, float* logits);
 // One token a row; `biased` may be `logits`.

@@ -5,26 +5,61 @@
 
 namespace {
 
-// Copies the places of a page that do not lie in one page in order; the rest becomes zero.
+// Moves places of one page to the same places of another: lanes of the keys, steps of the values.
+template <class T>
+void move_places(const char* keys, const char* values, int first, int last, int width, char* to_keys,
+                 char* to_values) {
+  constexpr int per = 4 / sizeof(T);
+  const int64_t lanes = (last - first) * 4;
+  for (int64_t at = first * 4; at < (int64_t)(width / per) * kVectorBytes; at += kVectorBytes)
+    std::memcpy(to_keys + at, keys + at, lanes);
+  for (int64_t panel = 0; panel < (int64_t)width * kPage * (int64_t)sizeof(T); panel += kPage / per * kVectorBytes)
+    for (int j = first; j < last; ++j) {
+      const int64_t at = panel + j / per * kVectorBytes;
+      const T* v = reinterpret_cast<const T*>(values + at) + j % per;
+      T* out = reinterpret_cast<T*>(to_values + at) + j % per;
+      if (j % per == 0 && j + per <= last) {
+        std::memcpy(out, v, kVectorBytes);
+        j += per - 1;
+        continue;
+      }
+      for (int d = 0; d < kLanes; ++d) out[d * per] = v[d * per];
+    }
+}
+
+// Moves one place to another.
+template <class T>
+void move_place(const char* keys, const char* values, int from, int to, int width, char* to_keys,
+                char* to_values) {
+  constexpr int per = 4 / sizeof(T);
+  for (int s = 0; s < width / per; ++s)
+    std::memcpy(to_keys + s * kVectorBytes + to * 4, keys + s * kVectorBytes + from * 4, 4);
+  const T* v = reinterpret_cast<const T*>(values) + from / per * (kLanes * per) + from % per;
+  T* out = reinterpret_cast<T*>(to_values) + to / per * (kLanes * per) + to % per;
+  for (int d = 0; d < width; ++d) {
+    const int at = d / kLanes * (kPage * kLanes) + d % kLanes * per;
+    out[at] = v[at];
+  }
+}
+
+// Copies places that do not lie in one page in order; the rest of the copy is zero.
 template <class T>
 void gather(const Attention& job, int64_t kv_head, const int64_t* slots, int places, char* keys,
             char* values) {
-  constexpr int per = 4 / sizeof(T);
-  const int width = job.shape->head_dim, steps = width / per;
+  const int width = job.shape->head_dim;
   std::memset(keys, 0, job.cache.page_bytes);
   std::memset(values, 0, job.cache.page_bytes);
-  for (int j = 0; j < places; ++j) {
-    const int64_t page = job.cache.at(kv_head, slots[j] / kPage), from = slots[j] % kPage;
-    const uint32_t* k = reinterpret_cast<const uint32_t*>(job.cache.keys + page) + from;
-    uint32_t* to = reinterpret_cast<uint32_t*>(keys) + j;
-    for (int s = 0; s < steps; ++s) to[s * kLanes] = k[s * kLanes];
-    const T* v = reinterpret_cast<const T*>(job.cache.values + page);
-    T* out = reinterpret_cast<T*>(values);
-    v += from / per * (kLanes * per) + from % per;
-    out += j / per * (kLanes * per) + j % per;
-    for (int d = 0; d < width; ++d) {
-      const int at = d / kLanes * (kPage * kLanes) + d % kLanes * per;
-      out[at] = v[at];
+  for (int j = 0; j < places;) {
+    const int64_t page = job.cache.at(kv_head, slots[j] / kPage);
+    const char *k = job.cache.keys + page, *v = job.cache.values + page;
+    int last = j;
+    while (last < places && slots[last] == slots[j] - j + last && slots[last] % kPage == last) ++last;
+    if (last > j) {
+      move_places<T>(k, v, j, last, width, keys, values);
+      j = last;
+    } else {
+      move_place<T>(k, v, (int)(slots[j] % kPage), j, width, keys, values);
+      ++j;
     }
   }
 }

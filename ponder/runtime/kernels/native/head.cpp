@@ -1,20 +1,15 @@
 // What follows the layers: logits of hidden states kept from a step, and sampling, over the rows.
-#include <atomic>
-
 #include "draw_row.h"
 #include "step.h"
 
 namespace ponder {
 namespace {
 
-// All threads take rows as they get free.
 template <class Do>
-void each_row(Team& team, int64_t count, Do what) {
-  std::atomic<int64_t> next{0};
-  const std::function<void(int)> work = [&](int) {
-    for (int64_t i; (i = next.fetch_add(1)) < count;) what(i);
-  };
-  // Waking a thread for one row costs more than the row.
+void each(Team& team, int64_t count, Do what) {
+  Parts parts;
+  const std::function<void(int)> work = [&](int) { parts.share(count, 1, what); };
+  // Waking a thread for one part costs more than the part.
   if (count == 1) work(0);
   else team.run(work);
 }
@@ -33,7 +28,7 @@ void run_head(Model& model, const float* hidden, int64_t rows, float* logits) {
   }
   const Linear job{&model.head.packed(), input, rows, logits, model.shape.vocabulary, false};
   const int64_t unit = model.kernels.panels, panels = job.weight->panels;
-  each_row(model.team, (panels + unit - 1) / unit, [&](int64_t i) {
+  each(model.team, (panels + unit - 1) / unit, [&](int64_t i) {
     model.kernels.linear(job, i * unit, (i + 1) * unit < panels ? (i + 1) * unit : panels);
   });
 }
@@ -41,7 +36,7 @@ void run_head(Model& model, const float* hidden, int64_t rows, float* logits) {
 void run_draws(Model& model, const float* logits, const float* biased, int64_t rows, Draw* draws) {
   std::lock_guard<std::mutex> lock(model.busy);
   const int64_t n = model.shape.vocabulary;
-  each_row(model.team, rows, [&](int64_t i) {
+  each(model.team, rows, [&](int64_t i) {
     draw_row(model.kernels, logits + i * n, biased + i * n, n, draws[i]);
   });
 }

@@ -1,5 +1,5 @@
-// The phases of a step, run by all threads side by side with a barrier after each. Within a phase,
-// threads take pieces as they get free; no result depends on who took which.
+// The phases of a step, run by all threads side by side, one phase after the other. Within a phase,
+// threads take parts as they get free; no result depends on who took which.
 #include "step.h"
 
 #include <chrono>
@@ -11,6 +11,9 @@ namespace {
 int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+
+// Calls of `each` in a layer, and before and after all layers.
+constexpr int kPhasesPerLayer = 10, kPhasesAround = 2;
 
 int64_t attention_room(const Shape& shape) {
   const int64_t rows = (int64_t)kBatchRows * shape.group(), width = shape.head_dim;
@@ -24,7 +27,7 @@ class Runner {
       : model_(model), step_(step), shape_(model.shape), kernels_(model.kernels),
         plan_(make_plan(step.works, step.work_count)), rows_((int64_t)plan_.positions.size()),
         hidden_(padded(shape_.hidden)), inner_(padded(shape_.intermediate)),
-        heads_((int64_t)shape_.heads * shape_.head_dim), counters_(shape_.layers * 11 + 8) {
+        heads_((int64_t)shape_.heads * shape_.head_dim), phases_(shape_.layers * kPhasesPerLayer + kPhasesAround) {
     Buffers& b = model.buffers;
     x_ = b.x.floats(rows_ * hidden_);
     normed_ = b.normed.floats(model.team.size() * (hidden_ > heads_ ? hidden_ : heads_));
@@ -127,13 +130,10 @@ class Runner {
       each(pieces, 1, [&](int64_t i) { what(i * unit, (i + 1) * unit < count ? (i + 1) * unit : count); });
     }
 
-    // All threads share out 0..count, `grain` at a time, and meet.
+    // The threads share out 0..count, `grain` at a time.
     template <class Do>
     void each(int64_t count, int64_t grain, Do what) {
-      std::atomic<int64_t>& next = s_.counters_[phase_++];
-      for (int64_t low; (low = next.fetch_add(grain, std::memory_order_relaxed)) < count;)
-        for (int64_t i = low; i < low + grain && i < count; ++i) what(i);
-      s_.model_.team.barrier();
+      s_.phases_[phase_++].share(count, grain, what);
     }
 
     Cache cache(int layer) const {
@@ -158,7 +158,7 @@ class Runner {
   const Kernels& kernels_;
   const Plan plan_;
   const int64_t rows_, hidden_, inner_, heads_;
-  std::vector<std::atomic<int64_t>> counters_;
+  std::vector<Parts> phases_;
   float *x_, *normed_, *projected_, *partials_, *gated_;
   char *queries_, *scratch_;
   int64_t input_stride_;

@@ -32,12 +32,12 @@ void Team::run(const std::function<void(int)>& work) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     work_ = &work;
-    running_ = (int)workers_.size();
     ++turn_;
   }
   wake_.notify_all();
   work(0);
   std::unique_lock<std::mutex> lock(mutex_);
+  work_ = nullptr;
   done_.wait(lock, [this] { return running_ == 0; });
 }
 
@@ -45,24 +45,20 @@ void Team::serve(int index) {
   int64_t seen = 0;
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    wake_.wait(lock, [&] { return stopping_ || turn_ != seen; });
+    wake_.wait(lock, [&] { return stopping_ || (turn_ != seen && work_); });
     if (stopping_) return;
     seen = turn_;
+    ++running_;
+    const std::function<void(int)>& work = *work_;
     lock.unlock();
-    (*work_)(index);
+    work(index);
     lock.lock();
     if (--running_ == 0) done_.notify_one();
   }
 }
 
-void Team::barrier() {
-  const int phase = phase_.load(std::memory_order_acquire);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size()) {
-    arrived_.store(0, std::memory_order_relaxed);
-    phase_.store(phase + 1, std::memory_order_release);
-    return;
-  }
-  for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
+void Parts::wait(int64_t count) const {
+  for (int spins = 0; done_.load(std::memory_order_acquire) < count; ++spins) {
     if (spins < kSpins) relax();
     else std::this_thread::yield();
   }

@@ -191,8 +191,7 @@ class LocalBranch:
             announce=announce,
         )
         if limit < 1:
-            job.finish = Finish.LENGTH
-            job.end()
+            job.close(Finish.LENGTH)
         else:
             self._begin(partial(self._host.core.start, self._ident, job), job)
         return job

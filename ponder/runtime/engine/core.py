@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 import torch
 from torch import Tensor
 
+from ponder.runtime.api import Finish
 from ponder.runtime.engine.jobs import Decode, Job, Prefill, Read, ScorePart
 from ponder.runtime.engine.plan import Work, make_plan
 from ponder.runtime.engine.pool import PAGE, PagePool, allocate_memory
@@ -155,7 +157,7 @@ class Core:
         for lane in list(self._lanes.values()):
             job = lane.job
             if isinstance(job, Decode) and job.deadline is not None and now >= job.deadline:
-                job.expire()
+                job.close(Finish.BUDGET)
             if job is not None and job.over:
                 self._release(lane)
 
@@ -196,23 +198,30 @@ class Core:
             self._commit(row.lane, job, drawn)
 
     def _commit(self, lane: Lane, job: Decode, drawn: Draw) -> None:
-        if drawn.fault:
-            job.end(_fault(drawn.fault, lane))
-        elif job.commit(drawn.token, drawn.logprob):
+        def record() -> None:
             lane.tokens.append(drawn.token)
             self.counts.decoded += 1
+
+        if drawn.fault:
+            job.end(_fault(drawn.fault, lane))
+        else:
+            job.commit(drawn.token, drawn.logprob, record)
 
     def _advance(self, lane: Lane) -> None:
         """End the lane's job if it has all it wants."""
         job = lane.job
-        if isinstance(job, Prefill) and not lane.todo() and job.end():
-            self.counts.cached += job.cached
-            self.counts.prefilled += job.given - job.cached
-        elif isinstance(job, ScorePart) and not lane.todo() and job.end():
-            self.counts.scored += len(job.given)
+        if isinstance(job, Prefill | ScorePart) and not lane.todo():
+            job.end(record=partial(self._count, job))
         if job is not None and job.over:
             self._settle(lane)
             self._release(lane)
+
+    def _count(self, job: Prefill | ScorePart) -> None:
+        if isinstance(job, ScorePart):
+            self.counts.scored += len(job.given)
+        else:
+            self.counts.cached += job.cached
+            self.counts.prefilled += job.given - job.cached
 
 
 def _work(share: Share) -> tuple[Work, range]:

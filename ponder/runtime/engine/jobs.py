@@ -16,6 +16,9 @@ from ponder.runtime.api import Finish, Scored
 from ponder.runtime.engine.sampler import Rule
 from ponder.runtime.engine.text import TextTail
 
+Command = Callable[[], None]
+"""Something the engine's thread does between two steps."""
+
 
 class Job:
     """One call on one branch. Made in the caller's event loop."""
@@ -47,14 +50,17 @@ class Job:
         await self._changed.wait()
         self._changed.clear()
 
-    def end(self, error: Exception | None = None) -> bool:
-        """End the job, from any thread; false if it was over."""
+    def end(self, error: Exception | None = None, *, record: Command | None = None) -> None:
+        """End the job, from any thread, unless it is over. `record` runs if this ended it, and
+        before the caller can know.
+        """
         with self.lock:
             if self.over:
-                return False
+                return
+            if record is not None:
+                record()
             self.over, self.error = True, error
         self.wake()
-        return True
 
     def wake(self) -> None:
         try:
@@ -137,11 +143,12 @@ class Decode(Job):
         self._end_tokens = end_tokens
         self._announce = announce
 
-    def commit(self, token: int, logprob: float) -> bool:
-        """Take a drawn token; false if the caller ended the job before."""
+    def commit(self, token: int, logprob: float, record: Command) -> None:
+        """Take a drawn token and `record` it, unless the caller ended the job before."""
         with self.lock:
             if self.over:
-                return False
+                return
+            record()
             self.drawn.append(token)
             self.logprobs.append(logprob)
             reason = self._reason(token)
@@ -149,15 +156,14 @@ class Decode(Job):
                 self.over, self.finish = True, reason
         if self.over or self._announce:
             self.wake()
-        return True
 
-    def expire(self) -> None:
-        """End for lack of time."""
-        with self.lock:
-            if self.over:
-                return
-            self.over, self.finish = True, Finish.BUDGET
-        self.wake()
+    def close(self, finish: Finish) -> None:
+        """End for a reason from outside."""
+
+        def note() -> None:
+            self.finish = finish
+
+        self.end(record=note)
 
     def _reason(self, token: int) -> Finish | None:
         if token in self._end_tokens:
@@ -165,7 +171,3 @@ class Decode(Job):
         if self.tail is not None and self.tail.push(token):
             return Finish.STOP
         return Finish.LENGTH if len(self.drawn) >= self._limit else None
-
-
-Command = Callable[[], None]
-"""Something the engine's thread does between two steps."""

@@ -1,0 +1,320 @@
+"""Laws that every engine obeys: forks are what separate opens would be, draws depend on the path
+alone, and what is reported adds up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from tiny_llama import tiny
+
+from ponder.runtime import (
+    Branch,
+    BranchClosed,
+    BranchPath,
+    CapabilityError,
+    ContextOverflow,
+    Engine,
+    Finish,
+    InputError,
+    LocalEngine,
+    Message,
+    ModelError,
+    Sampling,
+    ScriptedEngine,
+)
+
+PATH = BranchPath(11, ("laws",))
+CHI_SQUARE_999 = {1: 10.8, 2: 13.8, 3: 16.3, 4: 18.5, 5: 20.5, 6: 22.5, 7: 24.3, 8: 26.1, 9: 27.9}
+"""Values that a chi-square variable exceeds once in a thousand, by degrees of freedom."""
+
+
+def script(prompt: str) -> Mapping[str, float]:
+    """Long enough to be cut anywhere, with a choice at each letter."""
+    return {
+        f"{a}{b}{c} end of {prompt[:5]}": 1.0 + i
+        for i, a in enumerate("xyz")
+        for b in "uv"
+        for c in "pqr"
+    }
+
+
+def scripted() -> Engine:
+    return ScriptedEngine(script, context_length=512)
+
+
+def local() -> Engine:
+    return LocalEngine(tiny(), pages=1500, threads=1)
+
+
+Make = Callable[[], Engine]
+
+
+@pytest.fixture(params=[scripted, local], ids=["scripted", "local"])
+def make(request: pytest.FixtureRequest) -> Make:
+    maker: Make = request.param
+    return maker
+
+
+@asynccontextmanager
+async def running(make: Make) -> AsyncIterator[Engine]:
+    engine = make()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def law(test: Callable[[Engine], Coroutine[Any, Any, None]]) -> Callable[[Make], None]:
+    """Run a test of an open engine, and close the engine."""
+
+    def run(make: Make) -> None:
+        async def body() -> None:
+            async with running(make) as engine:
+                await test(engine)
+
+        asyncio.run(body())
+
+    run.__name__ = test.__name__
+    return run
+
+
+FREE = Sampling(max_tokens=12)
+
+
+@law
+async def test_forks_do_not_depend_on_how_they_came_about(engine: Engine) -> None:
+    root = await engine.open("prompt", path=PATH)
+    await root.extend(Sampling(max_tokens=1))
+    drawn = [(await fork.extend(FREE)).tokens for fork in root.fork(3)]
+    for i in range(3):
+        again = await engine.open("prompt", path=PATH)
+        await again.extend(Sampling(max_tokens=1))
+        assert (await again.fork(3)[i].extend(FREE)).tokens == drawn[i]
+    assert len(set(drawn)) > 1
+
+
+@law
+async def test_forks_of_a_prompt_equal_separate_opens(engine: Engine) -> None:
+    root = await engine.open("prompt", path=PATH)
+    forked = [await fork.extend(FREE) for fork in root.fork(4)]
+    for i, segment in enumerate(forked):
+        alone = await engine.open("prompt", path=PATH.child(0, i))
+        other = await alone.extend(FREE)
+        assert other.tokens == segment.tokens
+        assert other.logprobs == pytest.approx(segment.logprobs, abs=1e-4)
+
+
+@law
+async def test_draws_do_not_depend_on_company(engine: Engine) -> None:
+    alone = await (await engine.open("prompt", path=PATH)).extend(FREE)
+    crowd = [
+        await engine.open("prompt" if i % 3 else f"other {i}", path=PATH.child(i))
+        for i in range(63)
+    ]
+    one = await engine.open("prompt", path=PATH)
+    segments = await asyncio.gather(*(branch.extend(FREE) for branch in [*crowd, one]))
+    assert segments[-1].tokens == alone.tokens
+
+
+@law
+async def test_rewinding_is_as_if_it_never_happened(engine: Engine) -> None:
+    branch = await engine.open("prompt", path=PATH)
+    first = await branch.extend(FREE)
+    length = len(branch.tokens) - len(first.tokens)
+    branch.rewind(length)
+    assert branch.text == ""
+    assert (await branch.extend(FREE)).tokens == first.tokens
+    branch.rewind(length + 2)
+    assert branch.tokens[length:] == first.tokens[:2]
+    rest = await branch.extend(FREE)
+    assert rest.tokens[: len(first.tokens) - 2] == first.tokens[2:]
+    for bad in (0, -1, len(branch.tokens) + 1):
+        with pytest.raises(InputError, match="rewind"):
+            branch.rewind(bad)
+
+
+@law
+async def test_score_and_logits_agree_with_extend(engine: Engine) -> None:
+    branch = await engine.open("prompt", path=PATH)
+    child, reader = branch.fork(2)
+    segment = await child.extend(Sampling(max_tokens=5))
+    text = segment.text
+    (scored, empty) = await branch.score([text, ""])
+    assert empty.tokens == ()
+    if scored.tokens == segment.tokens:
+        assert scored.logprobs == pytest.approx(segment.logprobs, abs=1e-4)
+    for token, logprob in zip(segment.tokens, segment.logprobs, strict=True):
+        logits = await reader.logits()
+        norm = math.log(math.fsum(math.exp(v) for v in logits))
+        assert logits[token] - norm == pytest.approx(logprob, abs=1e-4)
+        bias = ((token, 1000.0),)
+        await reader.extend(Sampling(max_tokens=1, bias=bias))
+    assert reader.tokens == child.tokens
+
+
+@law
+async def test_scoring_commits_nothing(engine: Engine) -> None:
+    branch = await engine.open("prompt", path=PATH)
+    before = branch.tokens
+    twice = [await branch.score(["xup", "y", "nothing like it"]) for _ in range(2)]
+    assert branch.tokens == before
+    assert [s.tokens for s in twice[0]] == [s.tokens for s in twice[1]]
+    together = [part.total for part in twice[0]]
+    assert together == pytest.approx([part.total for part in twice[1]], abs=1e-4)
+    assert branch.usage.scored == 2 * sum(len(part.tokens) for part in twice[0])
+
+
+@law
+async def test_a_stream_is_its_segment_in_pieces(engine: Engine) -> None:
+    branches = [await engine.open("prompt", path=PATH) for _ in range(2)]
+    whole = await branches[0].extend(FREE)
+    deltas = [delta async for delta in branches[1].stream(FREE)]
+    assert "".join(delta.text for delta in deltas) == whole.text
+    assert deltas[-1].segment is not None
+    assert deltas[-1].segment.tokens == whole.tokens
+    assert all(delta.segment is None for delta in deltas[:-1])
+
+
+@law
+async def test_temperature_zero_is_greedy(engine: Engine) -> None:
+    branch = await engine.open("prompt", path=PATH)
+    for _ in range(4):
+        logits = await branch.logits()
+        best = max(logits)
+        segment = await branch.extend(Sampling(max_tokens=1, temperature=0))
+        assert segment.tokens == (list(logits).index(best),)
+
+
+@law
+async def test_usage_adds_up_to_stats(engine: Engine) -> None:
+    root = await engine.open([Message(role="user", content="prompt")], path=PATH)
+    await root.append(" and more")
+    forks = root.fork(5)
+    await asyncio.gather(*(fork.extend(FREE) for fork in forks))
+    await asyncio.gather(*(fork.score(["x", "abc"]) for fork in forks))
+    twin = await engine.open([Message(role="user", content="prompt")], path=PATH)
+    branches = [root, twin, *forks]
+    stats = engine.stats()
+    total = sum((b.usage for b in branches[1:]), branches[0].usage)
+    assert total.prompt == stats.prefilled + stats.cached
+    assert (total.cached, total.decoded, total.scored) == (
+        stats.cached,
+        stats.decoded,
+        stats.scored,
+    )
+    assert total.prompt == 2 * engine.count([Message(role="user", content="prompt")]) + 9
+    assert stats.branches == 7
+    for branch in branches:
+        branch.close()
+    assert engine.stats().branches == 0
+
+
+@law
+async def test_a_closed_branch_refuses(engine: Engine) -> None:
+    branch = await engine.open("prompt", path=PATH)
+    branch.close()
+    branch.close()
+    calls: list[Callable[[], object]] = [lambda: branch.fork(1), lambda: branch.rewind(1)]
+    for call in calls:
+        with pytest.raises(BranchClosed, match="laws"):
+            call()
+    for coroutine in (
+        branch.extend(FREE),
+        branch.append("x"),
+        branch.score(["x"]),
+        branch.logits(),
+    ):
+        with pytest.raises(BranchClosed, match="laws"):
+            await coroutine
+    assert len(branch.tokens) == engine.count("prompt")
+
+
+@law
+async def test_a_closed_engine_refuses(engine: Engine) -> None:
+    branch = await engine.open("prompt", path=PATH)
+    await engine.close()
+    await engine.close()
+    with pytest.raises(ModelError, match="closed"):
+        await branch.extend(FREE)
+    with pytest.raises(ModelError, match="closed"):
+        await engine.open("prompt", path=PATH)
+
+
+@law
+async def test_bad_input_is_refused(engine: Engine) -> None:
+    branch = await engine.open("prompt", path=PATH)
+    for n in (0, -3):
+        with pytest.raises(InputError, match=str(n)):
+            branch.fork(n)
+    with pytest.raises(CapabilityError, match="'poet'"):
+        await engine.open("prompt", path=PATH, adapter="poet")
+    with pytest.raises(ContextOverflow, match=r"(?s)600.*512"):
+        await engine.open("x" * 600, path=PATH)
+    with pytest.raises(ContextOverflow, match="600"):
+        await branch.append("x" * 600)
+    assert (await branch.extend(Sampling(max_tokens=1))).tokens
+
+
+@law
+async def test_decoding_ends_where_it_should(engine: Engine) -> None:
+    branch = await engine.open("x" * 505, path=PATH)
+    full = await branch.extend(Sampling(max_tokens=50, bias=((0, -math.inf),)))
+    if full.finish is not Finish.EOS:
+        assert full.finish is Finish.LENGTH
+        assert len(branch.tokens) == 512
+        assert (await branch.extend(FREE)).tokens == ()
+    late = await engine.open("prompt", path=PATH)
+    segment = await late.extend(FREE, deadline=engine.clock() - 1)
+    assert (segment.finish, segment.tokens) == (Finish.BUDGET, ())
+
+
+@law
+async def test_a_stop_string_ends_it(engine: Engine) -> None:
+    branch, other = [await engine.open("prompt", path=PATH) for _ in range(2)]
+    whole = (await branch.extend(Sampling(max_tokens=6))).text
+    stop = whole[1:3]
+    segment = await other.extend(Sampling(max_tokens=6, stop=("never", stop)))
+    assert segment.finish is Finish.STOP
+    assert whole.startswith(segment.text)
+    assert stop in segment.text
+
+
+@law
+async def test_appended_text_counts_and_continues(engine: Engine) -> None:
+    branch = await engine.open("pro", path=PATH)
+    await branch.append("mpt")
+    await branch.append("")
+    assert branch.usage.prompt == len(branch.tokens) == engine.count("prompt")
+    assert branch.text == "mpt"
+
+
+async def frequencies(branches: list[Branch], params: Sampling) -> Counter[int]:
+    segments = await asyncio.gather(*(branch.extend(params) for branch in branches))
+    return Counter(segment.tokens[0] for segment in segments)
+
+
+@law
+async def test_draws_follow_the_model(engine: Engine) -> None:
+    """Chi-square at one in a thousand (the seed is fixed, so it holds or not), over the likeliest
+    tokens and the rest.
+    """
+    root = await engine.open("prompt", path=PATH)
+    logits = await root.logits()
+    norm = math.log(math.fsum(math.exp(v) for v in logits))
+    model = {t: math.exp(v - norm) for t, v in enumerate(logits) if v > -math.inf}
+    likely = sorted(model, key=lambda t: -model[t])[:8]
+    n = 600
+    seen = await frequencies(root.fork(n), Sampling(max_tokens=1))
+    cells = [(seen[t], n * model[t]) for t in likely]
+    rest = n - sum(got for got, _ in cells), n - sum(want for _, want in cells)
+    cells += [rest] if rest[1] > 1 else []
+    assert set(seen) <= set(model)
+    statistic = sum((got - want) ** 2 / want for got, want in cells)
+    assert statistic < CHI_SQUARE_999[len(cells) - 1]

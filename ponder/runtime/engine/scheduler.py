@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ponder.runtime.engine.jobs import Job, Prefill
-from ponder.runtime.engine.pool import PagePool
+from ponder.runtime.engine.pool import PAGE, PagePool
 from ponder.runtime.engine.radix import RadixTree
 from ponder.runtime.engine.view import View
 
@@ -135,8 +135,17 @@ class Scheduler:
             victim = self._victim(lane)
             if victim is not None:
                 self.preempt(victim)
-            elif not (first and self._tree.evict(missing, all_leaves=True)):
+            elif first and self._tree.evict(missing, all_leaves=True):
+                continue
+            elif first and self._in_pieces(lane):
+                self.preempt(lane)
+            else:
                 return
+
+    def _in_pieces(self, lane: Lane) -> bool:
+        """Whether it would fit if its tokens lay in whole pages: each fork left a page part empty."""
+        needed = -(-(lane.view.length + lane.todo()) // PAGE)
+        return bool(lane.view.length) and needed <= self._pool.total
 
     def _victim(self, lane: Lane) -> Lane | None:
         """The lowest priority's youngest, idle ones before running ones; nobody who is in this step

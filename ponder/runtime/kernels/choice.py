@@ -73,7 +73,7 @@ def choose_runner(
         from ponder.runtime.models.llama import Llama
         from ponder.runtime.models.runner import TorchRunner
 
-        return TorchRunner(Llama(model.config, model.weights))
+        return TorchRunner(Llama(model.config, model.weights), threads)
     from ponder.runtime.models.native_llama import NativeLlama
 
     return NativeLlama(model.config, model.weights, weight_format=weight_format, threads=threads)

@@ -36,6 +36,8 @@ _FAULTS = {native.FORBIDDEN: FORBIDDEN, native.NOT_FINITE: NOT_FINITE}
 class NativeLlama:
     """A `Runner`. See the module."""
 
+    torch_threads = 1
+
     def __init__(
         self,
         config: ModelConfig,

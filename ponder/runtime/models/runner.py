@@ -48,6 +48,13 @@ class Runner(Protocol):
     @property
     def time(self) -> StepTime: ...
 
+    @property
+    def torch_threads(self) -> int:
+        """How many threads torch should have on the thread that calls: torch's own threads spin
+        after each operation, so a runner that hardly uses torch wants one.
+        """
+        ...
+
     def page_bytes(self) -> int:
         """Bytes a KV page takes."""
         ...
@@ -86,7 +93,8 @@ class TorchRunner:
 
     description = "float32, torch"
 
-    def __init__(self, model: Llama) -> None:
+    def __init__(self, model: Llama, threads: int = 1) -> None:
+        self.torch_threads = threads
         self.config = model.config
         self.time = StepTime()
         self._model = model

@@ -67,7 +67,8 @@ class NativeLlama:
         native.check(answer, "opening the native step")
         self._stop = finalize(self, self._doors.ponder_close, self._model.value)
         self._pack(Weights(weights))
-        self._memory: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None
+        self.memory: tuple[npt.NDArray[np.uint8], ...] = ()
+        """The bytes of keys and of values; empty before `reserve`."""
         self._pages = 0
 
     def page_bytes(self) -> int:
@@ -77,7 +78,7 @@ class NativeLlama:
     def reserve(self, pages: int) -> None:
         half = pages * self.page_bytes() // 2
         try:
-            self._memory = (_aligned(half), _aligned(half))
+            self.memory = (_aligned(half), _aligned(half))
         except MemoryError as error:
             raise PoolExhausted(
                 f"{pages!r} KV pages need {2 * half} bytes, more than the system gives; open the "
@@ -86,7 +87,7 @@ class NativeLlama:
         self._pages = pages
 
     def hidden(self, works: Sequence[Work]) -> Tensor:
-        if self._memory is None:
+        if not self.memory:
             raise ModelError("a step before `reserve`: a bug in the engine")
         tokens = np.concatenate([np.asarray(work.tokens, np.int64) for work in works])
         ends = np.cumsum([len(work.tokens) for work in works])
@@ -102,8 +103,8 @@ class NativeLlama:
             work_count=len(works),
             wanted=wanted.ctypes.data,
             wanted_count=len(wanted),
-            keys=self._memory[0].ctypes.data,
-            values=self._memory[1].ctypes.data,
+            keys=self.memory[0].ctypes.data,
+            values=self.memory[1].ctypes.data,
             pages=self._pages,
             hidden=hidden.data_ptr(),
         )
@@ -144,7 +145,7 @@ class NativeLlama:
 
     def close(self) -> None:
         self._stop()
-        self._memory = None
+        self.memory = ()
 
     def _pack(self, source: Weights) -> None:
         config = self.config

@@ -65,7 +65,7 @@ def model_of(shape: str) -> LoadedModel:
 
 
 def text(length: int, seed: int, vocabulary: int = 250) -> list[int]:
-    return np.random.default_rng(seed).integers(0, vocabulary, length).tolist()
+    return [int(n) for n in np.random.default_rng(seed).integers(0, vocabulary, length)]
 
 
 def pages(first: int, tokens: int) -> Slots:

@@ -182,7 +182,7 @@ def test_numbers_out_of_range_are_refused(work: Work) -> None:
 def test_an_unknown_instruction_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     require("")
     monkeypatch.setenv(native.SWITCH, "avx51")
-    with pytest.raises(InputError, match="'avx51'.*known: .*portable"):
+    with pytest.raises(InputError, match=r"'avx51'.*known: .*portable"):
         native_runner(model_of("narrow heads"))
 
 
@@ -196,7 +196,7 @@ def test_torch_serves_where_the_native_step_cannot(monkeypatch: pytest.MonkeyPat
     with pytest.raises(InputError, match="not built"):
         choose_runner(model, weight_format="int8", threads=1)
     with pytest.raises(InputError, match="did you mean 'bfloat16'"):
-        choose_runner(model, weight_format="bfloat1", threads=1)  # type: ignore[arg-type] - bad input
+        choose_runner(model, weight_format="bfloat1", threads=1)  # type: ignore[arg-type]
 
 
 def test_the_doctor_hears_of_the_native_step() -> None:

@@ -143,7 +143,7 @@ class Scheduler:
                 return
 
     def _in_pieces(self, lane: Lane) -> bool:
-        """Whether it would fit if its tokens lay in whole pages: each fork left a page part empty."""
+        """Whether it would fit in whole pages: each fork left one part empty."""
         needed = -(-(lane.view.length + lane.todo()) // PAGE)
         return bool(lane.view.length) and needed <= self._pool.total
 

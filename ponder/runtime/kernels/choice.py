@@ -84,5 +84,7 @@ def _why_not_native(config: ModelConfig) -> str:
     if not native.instruction_sets():
         return "it was not built (no compiler at install)"
     if config.head_dim % 16 or config.head_dim > native.WIDEST_HEAD:
-        return f"it runs heads of a multiple of 16 up to {native.WIDEST_HEAD}, not {config.head_dim}"
+        return (
+            f"it runs heads of a multiple of 16 up to {native.WIDEST_HEAD}, not {config.head_dim}"
+        )
     return ""

@@ -1,5 +1,4 @@
-"""The compiled step as Python sees it: finds the module, mirrors its structs, turns its answers into
-errors.
+"""The compiled step as Python sees it: finds the module, mirrors its structs, raises its errors.
 
 Called through ctypes, which lets go of the interpreter's lock. Knows addresses and numbers, not
 models; `native/abi.h` and `native/step.h` state the layouts.

@@ -124,9 +124,7 @@ class NativeLlama:
         self.time.head += time.perf_counter() - start
         return logits
 
-    def draw(
-        self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]
-    ) -> list[Draw]:
+    def draw(self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> list[Draw]:
         start = time.perf_counter()
         logits = logits.contiguous()
         shaped = biased(logits, rules).contiguous()

@@ -77,9 +77,7 @@ class Runner(Protocol):
         """Float32 [rows, vocabulary] from [rows, hidden]."""
         ...
 
-    def draw(
-        self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]
-    ) -> list[Draw]:
+    def draw(self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> list[Draw]:
         """One token a row, as `engine.sampler.draw` says."""
         ...
 
@@ -120,9 +118,7 @@ class TorchRunner:
         self.time.head += time.perf_counter() - start
         return logits
 
-    def draw(
-        self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]
-    ) -> list[Draw]:
+    def draw(self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> list[Draw]:
         start = time.perf_counter()
         draws = draw(logits, rules, uniforms)
         self.time.sampling += time.perf_counter() - start

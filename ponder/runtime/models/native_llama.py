@@ -65,7 +65,7 @@ class NativeLlama:
             _shape(config), native.FORMATS[weight_format], isa.encode(), threads, self._model
         )
         native.check(answer, "opening the native step")
-        self._stop = finalize(self, self._doors.ponder_close, self._model.value)
+        finalize(self, self._doors.ponder_close, self._model.value)
         self._pack(Weights(weights))
         self.memory: tuple[npt.NDArray[np.uint8], ...] = ()
         """The bytes of keys and of values; empty before `reserve`."""
@@ -90,10 +90,7 @@ class NativeLlama:
         if not self.memory:
             raise ModelError("a step before `reserve`: a bug in the engine")
         tokens = np.concatenate([np.asarray(work.tokens, np.int64) for work in works])
-        ends = np.cumsum([len(work.tokens) for work in works])
-        wanted = np.concatenate(
-            [np.arange(end - work.wanted, end) for work, end in zip(works, ends, strict=True)]
-        )
+        wanted = _wanted(works)
         hidden = torch.empty(len(wanted), self.config.hidden)
         # Views keep their places in one run of memory; a copy is only made where one does not.
         slots = [np.ascontiguousarray(work.slots, np.int64) for work in works]
@@ -140,10 +137,6 @@ class NativeLlama:
             Draw(fault=_FAULTS[d.token]) if d.token < 0 else Draw(token=d.token, logprob=d.logprob)
             for d in draws
         ]
-
-    def close(self) -> None:
-        self._stop()
-        self.memory = ()
 
     def _pack(self, source: Weights) -> None:
         config = self.config
@@ -194,6 +187,15 @@ def _shape(config: ModelConfig) -> native.Shape:
         positions=config.context_length,
         epsilon=config.norm_epsilon,
     )
+
+
+def _wanted(works: Sequence[Work]) -> npt.NDArray[np.int64]:
+    rows: list[int] = []
+    end = 0
+    for work in works:
+        end += len(work.tokens)
+        rows += range(end - work.wanted, end)
+    return np.asarray(rows, np.int64)
 
 
 def _aligned(size: int) -> npt.NDArray[np.uint8]:

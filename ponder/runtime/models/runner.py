@@ -81,10 +81,6 @@ class Runner(Protocol):
         """One token a row, as `engine.sampler.draw` says."""
         ...
 
-    def close(self) -> None:
-        """Give back threads and memory; the runner is not used after. Twice is no harm."""
-        ...
-
 
 class TorchRunner:
     """The torch model, in float32."""
@@ -123,6 +119,3 @@ class TorchRunner:
         draws = draw(logits, rules, uniforms)
         self.time.sampling += time.perf_counter() - start
         return draws
-
-    def close(self) -> None:
-        self._memory = None

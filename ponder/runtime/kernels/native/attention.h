@@ -42,19 +42,31 @@ void move_place(const char* keys, const char* values, int from, int to, int widt
   }
 }
 
-// Copies places that do not lie in one page in order; the rest of the copy is zero.
+// Zeroes one place of the values.
+template <class T>
+void clear_place(int place, int width, char* values) {
+  constexpr int per = 4 / sizeof(T);
+  T* out = reinterpret_cast<T*>(values) + place / per * (kLanes * per) + place % per;
+  for (int d = 0; d < width; ++d) out[d / kLanes * (kPage * kLanes) + d % kLanes * per] = 0;
+}
+
+// Copies places that do not lie in one page in order, or that end within a pair. What lies beyond
+// them may be anything in the keys, whose scores are masked, and is zero in the values as far as
+// they are read.
 template <class T>
 void gather(const Attention& job, int64_t kv_head, const int64_t* slots, int places, char* keys,
             char* values) {
   const int width = job.shape->head_dim;
-  std::memset(keys, 0, job.cache.page_bytes);
-  std::memset(values, 0, job.cache.page_bytes);
   for (int j = 0; j < places;) {
     const int64_t page = job.cache.at(kv_head, slots[j] / kPage);
     const char *k = job.cache.keys + page, *v = job.cache.values + page;
     int last = j;
     while (last < places && slots[last] == slots[j] - j + last && slots[last] % kPage == last) ++last;
-    if (last > j) {
+    if (j == 0 && last > 0) {
+      std::memcpy(keys, k, job.cache.page_bytes);
+      std::memcpy(values, v, job.cache.page_bytes);
+      j = last;
+    } else if (last > j) {
       move_places<T>(k, v, j, last, width, keys, values);
       j = last;
     } else {
@@ -62,6 +74,7 @@ void gather(const Attention& job, int64_t kv_head, const int64_t* slots, int pla
       ++j;
     }
   }
+  if (places % (4 / sizeof(T))) clear_place<T>(places, width, values);
 }
 
 // A thread's room for one batch, carved from `scratch`.

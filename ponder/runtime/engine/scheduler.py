@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ponder.runtime.engine.jobs import Job, Prefill
-from ponder.runtime.engine.pool import PagePool
+from ponder.runtime.engine.pool import PAGE, PagePool
 from ponder.runtime.engine.radix import RadixTree
 from ponder.runtime.engine.view import View
 
@@ -131,6 +131,8 @@ class Scheduler:
             self._make_room(lane, rows, by_rank=True)
             if first and lane.view.pages_needed(rows) > self._pool.free:
                 self._tree.evict(self._pool.total, all_leaves=True)
+                if lane.view.pages_needed(rows) > self._pool.free and self._in_pieces(lane):
+                    self.preempt(lane)
         elif self._pressed or not self._make_room(lane, todo, by_rank=False):
             self._pressed = True
             self._tree.insert(lane.tokens[: lane.view.length], lane.view.spans)
@@ -161,6 +163,11 @@ class Scheduler:
             self._pressed |= victim.job is not None
             self.preempt(victim)
         return True
+
+    def _in_pieces(self, lane: Lane) -> bool:
+        """Whether it would fit in whole pages: each fork left one part empty."""
+        needed = -(-(lane.view.length + lane.todo()) // PAGE)
+        return bool(lane.view.length) and needed <= self._pool.total
 
     def _victim(self, lane: Lane, *, by_rank: bool) -> Lane | None:
         """The lowest priority's youngest, idle ones before running ones; of those that run, only

@@ -56,7 +56,7 @@ class Llama:
                 f"architecture {config.architecture!r} is not one this engine runs; it runs 'llama'"
             )
         self.config = config
-        source = _Weights(weights)
+        source = Weights(weights)
         self._embedding = source.take("model.embed_tokens.weight")
         self._head = self._embedding if config.tied_embeddings else source.take("lm_head.weight")
         self._norm = source.take("model.norm.weight")
@@ -163,7 +163,7 @@ def _gather(outputs: list[Tensor], lses: list[Tensor], parts: Tensor) -> Tensor:
     return merge(output, lse)[0]
 
 
-class _Weights:
+class Weights:
     """Weights by name, converted to float32; a missing one is a model file's fault."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
@@ -177,7 +177,7 @@ class _Weights:
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
-def _layer(source: _Weights, index: int) -> _Layer:
+def _layer(source: Weights, index: int) -> _Layer:
     prefix = f"model.layers.{index}"
     attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
     return _Layer(

@@ -1,0 +1,46 @@
+"""Benchmarks: tasks, their examples, runs that resume, and what they come to."""
+
+from ponder.evals.directory import RunDirectory, Settings
+from ponder.evals.grading import Attempt
+from ponder.evals.records import Record, Vote
+from ponder.evals.reports import Estimate, Report, report
+from ponder.evals.rows import read_rows
+from ponder.evals.run import Progress, Solve, evaluate, example_seed
+from ponder.evals.solving import run_settings, run_task, solve_with
+from ponder.evals.sources import fingerprint, load_examples, make_examples
+from ponder.evals.statistics import Interval, Sample, majority_at, pass_at, wilson
+from ponder.evals.tables import report_table
+from ponder.evals.tasks import TASKS, Example, Hub, Task, find_task
+
+__all__ = [
+    "TASKS",
+    "Attempt",
+    "Estimate",
+    "Example",
+    "Hub",
+    "Interval",
+    "Progress",
+    "Record",
+    "Report",
+    "RunDirectory",
+    "Sample",
+    "Settings",
+    "Solve",
+    "Task",
+    "Vote",
+    "evaluate",
+    "example_seed",
+    "find_task",
+    "fingerprint",
+    "load_examples",
+    "majority_at",
+    "make_examples",
+    "pass_at",
+    "read_rows",
+    "report",
+    "report_table",
+    "run_settings",
+    "run_task",
+    "solve_with",
+    "wilson",
+]

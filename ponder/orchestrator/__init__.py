@@ -1,0 +1,98 @@
+"""The strategy graph: written with a few functions, checked and planned before it runs, run as a
+stream under one budget, recorded so that every number can be recomputed.
+"""
+
+from ponder.orchestrator.budget import Budget
+from ponder.orchestrator.checking import check
+from ponder.orchestrator.conditions import Condition, Metric
+from ponder.orchestrator.dsl import (
+    agreement,
+    best,
+    best_of,
+    best_score,
+    judge,
+    parallel,
+    sample,
+    step,
+    vote,
+    when,
+)
+from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, When
+from ponder.orchestrator.graphs import Edge, Graph, Node, graph
+from ponder.orchestrator.notation import from_data, from_yaml, load_strategy, to_data, to_yaml
+from ponder.orchestrator.operations import Operation, Parameter, operations
+from ponder.orchestrator.pictures import dot, mermaid
+from ponder.orchestrator.planning import Cost, Plan, PlannedNode, plan
+from ponder.orchestrator.presets import PRESETS, Preset
+from ponder.orchestrator.recount import recompute
+from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
+from ponder.orchestrator.schema import json_schema
+from ponder.orchestrator.solving import Runtime, solve
+from ponder.orchestrator.tables import (
+    catalogue_data,
+    catalogue_table,
+    plan_data,
+    plan_table,
+    result_data,
+    result_line,
+)
+from ponder.orchestrator.trace import Trace, read_trace
+
+__all__ = [
+    "PRESETS",
+    "Attempt",
+    "Budget",
+    "Condition",
+    "Cost",
+    "Edge",
+    "Expression",
+    "Graph",
+    "Metric",
+    "Node",
+    "Numbers",
+    "Operation",
+    "Parallel",
+    "Parameter",
+    "Pipe",
+    "Plan",
+    "PlannedNode",
+    "Preset",
+    "Result",
+    "Runtime",
+    "Spending",
+    "Status",
+    "Step",
+    "Trace",
+    "When",
+    "agreement",
+    "best",
+    "best_of",
+    "best_score",
+    "catalogue_data",
+    "catalogue_table",
+    "check",
+    "dot",
+    "from_data",
+    "from_yaml",
+    "graph",
+    "json_schema",
+    "judge",
+    "load_strategy",
+    "mermaid",
+    "operations",
+    "parallel",
+    "plan",
+    "plan_data",
+    "plan_table",
+    "read_trace",
+    "recompute",
+    "result_data",
+    "result_line",
+    "sample",
+    "solve",
+    "step",
+    "to_data",
+    "to_yaml",
+    "vote",
+    "when",
+]

@@ -1,9 +1,4 @@
-"""What runs models: tokens in; tokens, log-probabilities and scores out.
-
-`LocalEngine` needs torch, so it is imported when it is first asked for.
-"""
-
-from typing import TYPE_CHECKING
+"""What runs models: tokens in; tokens, log-probabilities and scores out."""
 
 from ponder.runtime.api import (
     Branch,
@@ -31,11 +26,10 @@ from ponder.runtime.errors import (
     PoolExhausted,
     unknown,
 )
+from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_model
+from ponder.runtime.opening import open_engine
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
-
-if TYPE_CHECKING:
-    from ponder.runtime.engine.engine import LocalEngine
 
 __all__ = [
     "Branch",
@@ -50,7 +44,8 @@ __all__ = [
     "EngineStats",
     "Finish",
     "InputError",
-    "LocalEngine",
+    "KnownModel",
+    "LoadedModel",
     "Logits",
     "Message",
     "ModelError",
@@ -62,13 +57,8 @@ __all__ = [
     "ScriptedEngine",
     "Segment",
     "Usage",
+    "known_models",
+    "load_model",
+    "open_engine",
     "unknown",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name == "LocalEngine":
-        from ponder.runtime.engine.engine import LocalEngine
-
-        return LocalEngine
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -218,7 +218,7 @@ class Branch(Protocol):
         """
         ...
 
-    def fork(self, n: int) -> list[Branch]:
+    def fork(self, n: int) -> Sequence[Branch]:
         """`n` children that share this branch's past; child `i` has path `(..., fork ordinal, i)`.
         Nothing is copied.
         """

@@ -3,6 +3,7 @@
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port, Strategy
 from ponder.strategies.best import Best
 from ponder.strategies.judge import Judge
+from ponder.strategies.prompting import ask
 from ponder.strategies.sample import Sample
 from ponder.strategies.vote import Vote
 
@@ -18,4 +19,5 @@ __all__ = [
     "Sample",
     "Strategy",
     "Vote",
+    "ask",
 ]

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
-from ponder.strategies.ranking import candidates_in, has_score, ranked, score_of
+from ponder.strategies.ranking import candidates_in, has_score, named, ranked, score_of
 from ponder.verifiers import extract
 
 
@@ -36,9 +36,9 @@ class Best:
         )
         fallback = best or next(iter(candidates), None)
         yield Answer(
-            text=best and answers[id(best)],
+            text=answers[id(best)] if best else None,
             confidence=score_of(best) if best and has_score(best) else None,
-            chosen=fallback and (fallback.source, fallback.index),
+            chosen=named(fallback),
         )
 
     def bound(self, load: Load) -> Bound:

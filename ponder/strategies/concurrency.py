@@ -7,14 +7,14 @@ early cancels what still runs, and a failure cancels its siblings before it is r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from typing import TypeVar
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-async def as_ready(jobs: Iterable[Coroutine[object, object, Out]]) -> AsyncIterator[Out]:
+async def as_ready(jobs: Iterable[Coroutine[object, object, Out]]) -> AsyncGenerator[Out]:
     """Run all jobs at once, started in their order; yield each result when it is there."""
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
@@ -26,7 +26,7 @@ async def as_ready(jobs: Iterable[Coroutine[object, object, Out]]) -> AsyncItera
 
 async def mapped(
     inputs: AsyncIterator[In], work: Callable[[In], Coroutine[object, object, Out]]
-) -> AsyncIterator[Out]:
+) -> AsyncGenerator[Out]:
     """Apply `work` to each item as it comes in, without waiting for the ones before it."""
     tasks: set[asyncio.Task[Out]] = set()
     coming: asyncio.Task[In] | None = asyncio.create_task(_next(inputs))

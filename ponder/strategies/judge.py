@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ponder.runtime import BudgetExceeded, InputError
+from ponder.runtime import InputError
 from ponder.strategies.api import Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected, mapped
 from ponder.strategies.ranking import candidates_in, in_order, ranked
@@ -50,12 +50,8 @@ class Judge:
             yield candidate
 
     async def _judge(self, ctx: Context, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Each candidate with its verdict; where the budget ran out, as it came."""
         verifier = ctx.verifier(self.verifier, engine=self.engine)
-        try:
-            verdicts = await verifier.judge(ctx.question, candidates)
-        except BudgetExceeded:
-            return list(candidates)
+        verdicts = await verifier.judge(ctx.question, candidates)
         for candidate, verdict in zip(candidates, verdicts, strict=True):
             ctx.record(
                 "verdict",

@@ -1,4 +1,4 @@
-"""How a question becomes a prompt: one user turn, the instruction first. Nothing else words it."""
+"""How a question becomes a prompt. Nothing else words it."""
 
 from __future__ import annotations
 
@@ -7,5 +7,12 @@ from ponder.verifiers import Question
 
 
 def ask(question: Question) -> tuple[Message, ...]:
-    """The chat that asks `question`, open for the assistant's reply."""
-    return (Message(role="user", content=f"{question.instruction}\n\n{question.text}".strip()),)
+    """The chat that asks `question`, open for the reply: the instruction in its first turn, shots
+    as turns already answered.
+    """
+    asked = [*(shot.question for shot in question.shots), question.text]
+    asked[0] = f"{question.instruction}\n\n{asked[0]}".strip()
+    turns = [Message(role="user", content=text) for text in asked]
+    for place, shot in enumerate(question.shots):
+        turns.insert(2 * place + 1, Message(role="assistant", content=shot.solution))
+    return tuple(turns)

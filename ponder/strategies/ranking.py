@@ -26,6 +26,11 @@ def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(in_order(candidates), key=lambda c: (not has_score(c), -score_of(c)))
 
 
+def named(candidate: Candidate | None) -> tuple[str, int] | None:
+    """(source, index), which name a candidate within a run."""
+    return (candidate.source, candidate.index) if candidate else None
+
+
 def has_score(candidate: Candidate) -> bool:
     return candidate.verdict is not None and candidate.verdict.score is not None
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 from ponder.runtime import InputError
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
-from ponder.strategies.ranking import candidates_in, in_order, ranked, score_of
+from ponder.strategies.ranking import candidates_in, in_order, named, ranked, score_of
 from ponder.verifiers import Candidate, extract, group
 
 WEIGHTS = ("count", "judge")
@@ -66,7 +66,7 @@ class Vote:
     ) -> Answer:
         if not groups:
             best = next(iter(ranked(candidates)), None)
-            return Answer(text=None, confidence=None, chosen=best and (best.source, best.index))
+            return Answer(text=None, confidence=None, chosen=named(best))
         scores = {n: sum(score_of(candidates[i]) for i in places) for n, places in groups.items()}
         winner = max(groups, key=lambda n: (tally[n], scores[n], -groups[n][0]))
         total = len(candidates) if self.weights == "count" else sum(map(score_of, candidates))
@@ -74,7 +74,7 @@ class Vote:
         return Answer(
             text=answers[groups[winner][0]],
             confidence=tally[winner] / total if total else 0.0,
-            chosen=(chosen.source, chosen.index),
+            chosen=named(chosen),
         )
 
     def bound(self, load: Load) -> Bound:

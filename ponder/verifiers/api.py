@@ -10,12 +10,22 @@ from ponder.runtime import Finish, InputError, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """A worked example, shown to the model as an earlier turn of the chat."""
+
+    question: str
+    solution: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked, and how the answer is to be given."""
 
     text: str
     instruction: str = "Think step by step, then give the final answer inside \\boxed{}."
-    """Goes before the question in the prompt; a task sets its own."""
+    """Opens the prompt; a task sets its own."""
+    shots: tuple[Shot, ...] = ()
+    """In order; they show what the instruction asks for."""
 
     def __post_init__(self) -> None:
         if not self.text.strip():
@@ -59,7 +69,9 @@ class Candidate:
 
 
 class Verifier(Protocol):
-    """Judges candidates. Failing to judge is a `Verdict` with `failure`, never a made-up score."""
+    """Judges candidates. Failing to judge, for want of budget too, is a `Verdict` with `failure`,
+    never a made-up score.
+    """
 
     async def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Verdict]:
         """One verdict a candidate, in their order."""
@@ -69,4 +81,6 @@ class Verifier(Protocol):
 class Equivalence(Protocol):
     """Says whether two final answers mean the same."""
 
-    async def same(self, a: str, b: str) -> bool: ...
+    async def same(self, a: str, b: str) -> bool:
+        """`a` is the reference where there is one."""
+        ...

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import BranchPath, Engine, Message
+from ponder.runtime import BranchPath, BudgetExceeded, Engine, Message
 from ponder.verifiers.api import Candidate, Question, Verdict
 
 WORDS = ("Yes", "No")
@@ -31,9 +31,13 @@ class SelfEvaluation:
 
     async def _judge(self, question: Question, candidate: Candidate) -> Verdict:
         path = self.path.child(candidate.source, candidate.index)
-        async with await self.engine.open(judge_prompt(question, candidate), path=path) as branch:
-            yes, no = (scored.total for scored in await branch.score(WORDS))
-            usage = branch.usage
+        prompt = judge_prompt(question, candidate)
+        try:
+            async with await self.engine.open(prompt, path=path) as branch:
+                yes, no = (scored.total for scored in await branch.score(WORDS))
+                usage = branch.usage
+        except BudgetExceeded as error:
+            return Verdict(failure=f"not judged: {error}")
         top = max(yes, no)
         if not math.isfinite(top):
             return Verdict(failure=f"neither Yes nor No is possible: {yes}, {no} nats", usage=usage)

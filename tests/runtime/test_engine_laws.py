@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,12 +23,12 @@ from ponder.runtime import (
     Engine,
     Finish,
     InputError,
-    LocalEngine,
     Message,
     ModelError,
     Sampling,
     ScriptedEngine,
 )
+from ponder.runtime.engine.engine import LocalEngine
 
 PATH = BranchPath(11, ("laws",))
 CHI_SQUARE_999 = {1: 10.8, 2: 13.8, 3: 16.3, 4: 18.5, 5: 20.5, 6: 22.5, 7: 24.3, 8: 26.1, 9: 27.9}
@@ -295,7 +295,7 @@ async def test_appended_text_counts_and_continues(engine: Engine) -> None:
     assert branch.text == "mpt"
 
 
-async def frequencies(branches: list[Branch], params: Sampling) -> Counter[int]:
+async def frequencies(branches: Sequence[Branch], params: Sampling) -> Counter[int]:
     segments = await asyncio.gather(*(branch.extend(params) for branch in branches))
     return Counter(segment.tokens[0] for segment in segments)
 

@@ -40,7 +40,7 @@ def test_embedded_weights_and_config_equal_transformers(
 
 @pytest.mark.parametrize(
     "kind",
-    "F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K".split(),
+    ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"],
 )
 def test_every_quantisation_equals_transformers(tmp_path: Path, kind: str) -> None:
     """Within a float32 rounding: the reference orders the same products differently."""

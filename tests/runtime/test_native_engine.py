@@ -1,4 +1,4 @@
-"""The engine on the native step: a branch's tokens and log-probabilities are its own, to the bit."""
+"""The engine on the native step: what a branch draws is its own, to the bit."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -51,7 +50,9 @@ CONFIG = ModelConfig(
 )
 
 
-def reference(config: ModelConfig = CONFIG, seed: int = 0) -> Any:  # transformers has no types
+def reference(
+    config: ModelConfig = CONFIG, seed: int = 0, spread: float = 0.3
+) -> Any:  # transformers has no types
     """The transformers model these tests hold the engine to."""
     torch.manual_seed(seed)
     shape = LlamaConfig(
@@ -66,18 +67,16 @@ def reference(config: ModelConfig = CONFIG, seed: int = 0) -> Any:  # transforme
         rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
         max_position_embeddings=config.context_length,
         tie_word_embeddings=config.tied_embeddings,
-        initializer_range=0.3,
+        initializer_range=spread,
     )
     model: Any = LlamaForCausalLM(shape)
     return model.eval()
 
 
 def tiny(
-    config: ModelConfig = CONFIG, *, seed: int = 0, ends: bool = True, context: int | None = None
+    config: ModelConfig = CONFIG, *, seed: int = 0, ends: bool = True, spread: float = 0.3
 ) -> LoadedModel:
-    weights = reference(config, seed).state_dict()
-    if context is not None:
-        config = replace(config, context_length=context)
+    weights = reference(config, seed, spread).state_dict()
     return LoadedModel(
         name="tiny", config=config, weights=weights, tokenizer=ByteTokenizer(ends=ends)
     )

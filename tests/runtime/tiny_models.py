@@ -139,7 +139,7 @@ def load_with_transformers(file: Path) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
 
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         str(file.parent),
         gguf_file=file.name,
         dtype=torch.float32,

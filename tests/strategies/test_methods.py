@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from ponder.runtime import BranchPath, BudgetExceeded, InputError, ScriptedEngine
+from ponder.runtime.scripted import ScriptedBranch
 from ponder.strategies import Answer, Best, Judge, Load, Sample, Vote
 from ponder.strategies.concurrency import as_ready, mapped
-from ponder.verifiers import Candidate, Question, Verdict
+from ponder.verifiers import Candidate, Question
 
 Make = Callable[..., Any]  # fixtures that make a context or a candidate, by keyword
 
@@ -22,9 +23,7 @@ def coin(prompt: str) -> dict[str, float]:
 
 
 def test_samples_are_numbered_and_follow_their_own_paths(alone: Make) -> None:
-    ctx = alone(
-        policy=ScriptedEngine(coin, delay=lambda path, _: 0.002 * (3 - int(path.steps[-1])))
-    )
+    ctx = alone(policy=ScriptedEngine(coin, delay=lambda path, _: 0.05 * (3 - int(path.steps[-1]))))
     found = asyncio.run(ctx.run(Sample(n=4)))
     assert [c.index for c in found] == [3, 2, 1, 0], "streams in the order they finish"
     again = asyncio.run(alone(policy=ScriptedEngine(coin)).run(Sample(n=4)))
@@ -202,21 +201,20 @@ def test_unknown_verifier_names_the_nearest() -> None:
         Judge(verifier="likelyhood")
 
 
-class Broke:
-    """A verifier for whom nothing is left of the budget."""
+class Broke(ScriptedEngine):
+    """An engine for whose calls nothing is left of the budget."""
 
-    async def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Verdict]:
+    async def open(self, *args: object, **settings: object) -> ScriptedBranch:
         raise BudgetExceeded("nothing left")
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-def test_a_judge_without_budget_passes_candidates_on(
-    alone: Make, attempt: Make, streaming: bool
-) -> None:
-    ctx = alone(streaming=streaming, verifiers={"likelihood": Broke()})
-    made = [attempt(0, "x"), attempt(1, "y")]
-    passed = asyncio.run(ctx.run(Judge(verifier="likelihood"), made))
-    assert sorted(passed, key=lambda c: c.index) == made
+def test_a_judge_without_budget_fails_openly(alone: Make, attempt: Make, streaming: bool) -> None:
+    ctx = alone(streaming=streaming, policy=Broke())
+    judged = asyncio.run(
+        ctx.run(Judge(verifier="self_evaluation"), [attempt(0, "x"), attempt(1, "y")])
+    )
+    assert [c.verdict.failure for c in judged] == ["not judged: nothing left"] * 2
 
 
 def test_bounds_add_up() -> None:

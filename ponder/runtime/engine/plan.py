@@ -79,13 +79,18 @@ def make_plan(works: Sequence[Work]) -> StepPlan:
     placed = [_Placed(w, int(end - n)) for w, end, n in zip(works, ends, counts, strict=True)]
     blocks = tuple(_Grouping(placed).blocks())
     return StepPlan(
-        tokens=np.concatenate([np.asarray(work.tokens, np.int64) for work in works]),
-        positions=np.concatenate([np.arange(work.past, len(work.slots)) for work in works]),
+        tokens=np.asarray([token for work in works for token in work.tokens], np.int64),
+        positions=np.asarray([p for w in works for p in range(w.past, len(w.slots))], np.int64),
         writes=np.concatenate([work.slots[work.past :] for work in works]),
         blocks=blocks,
         merge=_merge_table(blocks, int(ends[-1])),
-        wanted=np.concatenate(
-            [np.arange(end - work.wanted, end) for work, end in zip(works, ends, strict=True)]
+        wanted=np.asarray(
+            [
+                row
+                for work, end in zip(works, ends, strict=True)
+                for row in range(end - work.wanted, end)
+            ],
+            np.int64,
         ),
     )
 

@@ -12,13 +12,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ponder.runtime.api import Sampling
 from ponder.runtime.errors import InputError
 from ponder.runtime.kernels.arrays import booleans, floats, integers
 
 FIRST_LOOK = 128
-"""Candidates sorted at first to find where top-p cuts; four times as many until it is found."""
+"""Candidates ranked at first to find where truncation cuts; eight times as many until it is found.
+"""
+RUN = 256
+"""Tokens summed together before the run that a draw falls into is searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,62 +130,71 @@ def biased(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
 
 
 def _weights(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
-    """Unnormalised probabilities after temperature and truncation, float64 [rows, vocabulary]."""
-    temperature = torch.tensor([rule.temperature for rule in rules], dtype=torch.float64)
-    best = logits.amax(dim=-1, keepdim=True)
-    weights = ((logits - best).double() / temperature[:, None]).exp_()
+    """Unnormalised probabilities after temperature and truncation, [rows, vocabulary]."""
+    temperature = _temperatures(rules)
+    weights = ((logits - logits.amax(dim=-1, keepdim=True)) / temperature).exp_()
     rows = [i for i, rule in enumerate(rules) if rule.truncates]
+    if len(rows) == len(rules):
+        return weights.mul_(_kept(logits, weights, rules))
     if rows:
         some = torch.tensor(rows)
-        weights[some] = _truncated(logits[some], weights[some], [rules[i] for i in rows])
+        weights[some] *= _kept(logits[some], weights[some], [rules[i] for i in rows])
     return weights
 
 
-def _truncated(logits: Tensor, weights: Tensor, rules: Sequence[Rule]) -> Tensor:
+def _temperatures(rules: Sequence[Rule]) -> Tensor:
+    """[rows, 1], kept where float32 can divide by them."""
+    return torch.tensor([[min(max(rule.temperature, 1e-30), 1e30)] for rule in rules])
+
+
+def _kept(logits: Tensor, weights: Tensor, rules: Sequence[Rule]) -> Tensor:
+    """Marks what truncation leaves. Top-k, min-p and top-p each keep a beginning of the ranking, so
+    together they are one count a row.
+    """
     ids = logits.shape[1]
-    top_k = torch.tensor([rule.top_k or ids for rule in rules])
-    cut = (top_k < ids).nonzero().view(-1)
-    if len(cut):
-        weights[cut] = weights[cut] * _leaders(logits[cut], top_k[cut])
-    floors = torch.tensor([rule.min_p for rule in rules], dtype=torch.float64)
-    weights = weights.masked_fill(weights < floors[:, None], 0.0)
-    top_p = torch.tensor([rule.top_p for rule in rules], dtype=torch.float64)
-    cut = (top_p < 1).nonzero().view(-1)
-    if len(cut):
-        counts = _nucleus(logits[cut], weights[cut], top_p[cut])
-        weights[cut] = weights[cut] * _leaders(logits[cut], counts)
-    return weights
-
-
-def _leaders(logits: Tensor, counts: Tensor) -> Tensor:
-    """Marks each row's `counts` largest, the lowest ids first among equals."""
-    most = int(counts.max())
-    ranked = logits.topk(most, dim=-1).values
-    edge = ranked.gather(1, (counts - 1)[:, None])
-    above, level = logits > edge, logits == edge
-    left = counts[:, None] - above.sum(dim=-1, keepdim=True)
-    return above | (level & (level.cumsum(dim=-1) <= left))
-
-
-def _nucleus(logits: Tensor, weights: Tensor, top_p: Tensor) -> Tensor:
-    """How many of the likeliest tokens it takes for a share `top_p` of the weight, [rows]."""
-    goal = top_p[:, None] * weights.sum(dim=-1, keepdim=True)
-    look, ids = min(FIRST_LOOK, logits.shape[1]), logits.shape[1]
+    top_k = torch.tensor([[rule.top_k or ids] for rule in rules])
+    min_p = torch.tensor([[rule.min_p] for rule in rules], dtype=torch.float64)
+    top_p = torch.tensor([[rule.top_p] for rule in rules], dtype=torch.float64)
+    total = weights.masked_fill(weights < min_p, 0.0).sum(dim=-1, keepdim=True, dtype=torch.float64)
+    look = min(ids, max([FIRST_LOOK, *(rule.top_k or 0 for rule in rules)]))
     while True:
-        # Equal logits have equal weights but for those that top-k left out: sort by both.
-        ranked = weights.topk(look, dim=-1).values
-        before = ranked.cumsum(dim=-1) - ranked
-        counts = ((before < goal) & (ranked > 0)).sum(dim=-1)
-        if look == ids or int(counts.max()) < look:
-            return counts.clamp_min(1)
-        look = min(4 * look, ids)
+        ranked = logits.topk(look, dim=-1).values
+        shares = ((ranked - ranked[:, :1]) / _temperatures(rules)).exp_().double()
+        shares[(torch.arange(look) >= top_k) | (shares < min_p)] = 0.0
+        total = torch.where(top_k < ids, shares.sum(dim=-1, keepdim=True), total)
+        before = shares.cumsum(dim=-1) - shares
+        counts = ((before < top_p * total) & (shares > 0)).sum(dim=-1, keepdim=True).clamp_min(1)
+        if look == ids or bool(((counts < look) | (top_k <= look)).all()):
+            return _leaders(logits, ranked.gather(1, counts - 1), counts)
+        look = min(8 * look, ids)
+
+
+def _leaders(logits: Tensor, edge: Tensor, counts: Tensor) -> Tensor:
+    """Marks each row's `counts` largest, down to `edge`, the lowest ids first among equals."""
+    kept = logits >= edge
+    crowded = (kept.sum(dim=-1, keepdim=True) > counts).view(-1).nonzero().view(-1)
+    if len(crowded):
+        above, level = logits[crowded] > edge[crowded], logits[crowded] == edge[crowded]
+        left = counts[crowded] - above.sum(dim=-1, keepdim=True)
+        kept[crowded] = above | (level & (level.cumsum(dim=-1) <= left))
+    return kept
 
 
 def _invert(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """The first token whose cumulated weight exceeds its share of the total."""
-    sums = weights.cumsum(dim=-1)
-    points = (uniforms[:, None] * sums[:, -1:]).nan_to_num(0.0)
-    found = torch.searchsorted(sums.nan_to_num(0.0), points, right=True).squeeze(1)
-    # Rounding may push a point to the total; the last token with any weight takes it.
-    last = torch.searchsorted(sums, sums[:, -1:].contiguous()).squeeze(1)
-    return torch.minimum(found, last).clamp_max(weights.shape[1] - 1)
+    """The first token whose cumulated weight exceeds its share of the total; sums are float64, by
+    runs of tokens first and then within the one run that matters.
+    """
+    runs = functional.pad(weights, (0, -weights.shape[1] % RUN)).view(len(weights), -1, RUN)
+    sums = runs.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1).nan_to_num(0.0)
+    points = uniforms[:, None] * sums[:, -1:]
+    run = _first_above(sums, points)
+    rest = points - functional.pad(sums, (1, 0)).gather(1, run)
+    inside = runs[torch.arange(len(runs)), run.view(-1)].double().cumsum(dim=-1).nan_to_num(0.0)
+    token = run * RUN + _first_above(inside, rest)
+    return token.view(-1).clamp_max(weights.shape[1] - 1)
+
+
+def _first_above(sums: Tensor, points: Tensor) -> Tensor:
+    """Rounding may push a point to the total; the last one with any weight takes it."""
+    last = torch.searchsorted(sums, sums[:, -1:].contiguous())
+    return torch.minimum(torch.searchsorted(sums, points, right=True), last)

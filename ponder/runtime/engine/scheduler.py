@@ -38,6 +38,10 @@ class Lane:
             return 0
         return self.job.target(len(self.tokens)) - self.view.length
 
+    def goes_on(self) -> bool:
+        """Whether one token is missing to what is there, as in every step of a decode."""
+        return self.view.length > 0 and self.todo() == 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
@@ -63,22 +67,22 @@ class Scheduler:
         self._step_tokens = step_tokens
         self._lanes: list[Lane] = []
         self._placed: set[int] = set()
+        self._pressed = False
         self.preempted = 0
 
     def schedule(self, lanes: Iterable[Lane]) -> Schedule:
         """Share out one step among the lanes that have jobs."""
         self._lanes = list(lanes)
-        self._placed = set()
+        self._placed, self._pressed = set(), False
         waiting = sorted((lane for lane in self._lanes if lane.job), key=lambda lane: lane.rank)
         budget = self._budget(waiting)
         shares: list[Share] = []
         refused: list[Lane] = []
         for lane in waiting:
-            self._reuse(lane)
-            decode = lane.todo() == 1
-            rows = self._take(lane, min(lane.todo(), budget[decode]), first=not shares)
+            decode = lane.goes_on()
+            rows = self._place(lane, budget[decode], first=not shares)
+            budget[decode] -= rows
             if rows or not lane.todo():
-                budget[decode] -= rows
                 shares.append(Share(lane=lane, rows=rows))
             elif not shares and budget[decode]:
                 refused.append(lane)
@@ -91,14 +95,14 @@ class Scheduler:
 
     def _budget(self, waiting: Sequence[Lane]) -> dict[bool, int]:
         """Rows for decodes (True), and for chunks (False): what is left, but at least an eighth."""
-        decodes = sum(lane.todo() == 1 for lane in waiting)
+        decodes = sum(lane.goes_on() for lane in waiting)
         chunks = max(self._step_tokens - decodes, self._step_tokens // 8)
         return {True: self._step_tokens, False: chunks}
 
     def _reuse(self, lane: Lane) -> None:
         """Take over KV that appeared in the tree, written in this very step perhaps."""
         job = lane.job
-        if job is None or lane.todo() <= 1:
+        if job is None or not lane.todo():
             return
         total = len(lane.tokens)
         known = min(job.target(total), job.wanted(total))
@@ -110,46 +114,65 @@ class Scheduler:
             if isinstance(job, Prefill):
                 job.advance(fresh.length, cached=True)
 
-    def _take(self, lane: Lane, rows: int, *, first: bool) -> int:
-        """Grow the lane's view by up to `rows`, making room at others' cost; returns how many."""
+    def _place(self, lane: Lane, budget: int, *, first: bool) -> int:
+        """Grow the lane's view by what it computes in this step; returns by how much.
+
+        Only the first in rank and those that just go on take pages from others that run. The rest
+        wait until there is room for all they need: let in too early, they would be thrown out.
+        """
+        goes_on = lane.goes_on()
+        if not goes_on:
+            self._reuse(lane)
+        todo = lane.todo()
+        rows = min(todo, budget)
         if not rows:
             return 0
-        self._make_room(lane, rows, first=first)
-        rows = min(rows, lane.view.fits())
-        if rows:
-            chunk = lane.todo() > 1
+        if first or goes_on:
+            self._make_room(lane, rows, by_rank=True)
+            if first and lane.view.pages_needed(rows) > self._pool.free:
+                self._tree.evict(self._pool.total, all_leaves=True)
+            if first and self._in_pieces(lane, rows):
+                self.preempt(lane)
+                rows = min(lane.todo(), budget)
+        elif self._pressed or not self._make_room(lane, todo, by_rank=False):
+            self._pressed = True
+            self._tree.insert(lane.tokens[: lane.view.length], lane.view.spans)
+            lane.view.release()
+            return 0
+        return self._grow(lane, min(rows, lane.view.fits()))
+
+    def _grow(self, lane: Lane, rows: int) -> int:
+        job, chunk = lane.job, not lane.goes_on()
+        if rows and job is not None:
             lane.view.grow(rows)
             self._placed.add(lane.ident)
-            if isinstance(lane.job, Prefill):
-                lane.job.advance(lane.view.length, cached=False)
-            if chunk and lane.job is not None:
+            if isinstance(job, Prefill):
+                job.advance(lane.view.length, cached=False)
+            if chunk:
                 # Others find at once what this step will have written: writes precede reads.
-                known = min(lane.view.length, lane.job.wanted(len(lane.tokens)))
+                known = min(lane.view.length, job.wanted(len(lane.tokens)))
                 self._tree.insert(lane.tokens[:known], lane.view.spans)
         return rows
 
-    def _make_room(self, lane: Lane, rows: int, *, first: bool) -> None:
+    def _make_room(self, lane: Lane, rows: int, *, by_rank: bool) -> bool:
         while (missing := lane.view.pages_needed(rows) - self._pool.free) > 0:
             if self._tree.evict(missing):
                 continue
-            victim = self._victim(lane)
-            if victim is not None:
-                self.preempt(victim)
-            elif first and self._tree.evict(missing, all_leaves=True):
-                continue
-            elif first and self._in_pieces(lane):
-                self.preempt(lane)
-            else:
-                return
+            victim = self._victim(lane, by_rank=by_rank)
+            if victim is None:
+                return False
+            self._pressed |= victim.job is not None
+            self.preempt(victim)
+        return True
 
-    def _in_pieces(self, lane: Lane) -> bool:
-        """Whether it would fit in whole pages: each fork left one part empty."""
-        needed = -(-(lane.view.length + lane.todo()) // PAGE)
-        return bool(lane.view.length) and needed <= self._pool.total
+    def _in_pieces(self, lane: Lane, rows: int) -> bool:
+        """Whether it has no room only because each of its forks left part of a page empty."""
+        whole = -(-(lane.view.length + lane.todo()) // PAGE)
+        return lane.view.pages_needed(rows) > self._pool.free and whole <= self._pool.total
 
-    def _victim(self, lane: Lane) -> Lane | None:
-        """The lowest priority's youngest, idle ones before running ones; nobody who is in this step
-        already, and nobody running of a higher rank.
+    def _victim(self, lane: Lane, *, by_rank: bool) -> Lane | None:
+        """The lowest priority's youngest, idle ones before running ones; of those that run, only
+        lower priorities', or `by_rank` also younger ones.
         """
         candidates = [
             other
@@ -157,6 +180,10 @@ class Scheduler:
             if other is not lane
             and other.view.length
             and other.ident not in self._placed
-            and (other.job is None or other.rank > lane.rank)
+            and (
+                other.job is None
+                or other.priority < lane.priority
+                or (by_rank and other.rank > lane.rank)
+            )
         ]
         return max(candidates, key=lambda o: (-o.priority, o.job is None, o.arrival), default=None)

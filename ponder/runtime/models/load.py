@@ -5,6 +5,7 @@ Imports nothing heavy until a model is opened, so that models can be listed at o
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,14 +50,15 @@ def load_model(spec: str, *, dtype: Precision = "float32") -> LoadedModel:
         from ponder.runtime.models.gguf_file import load_gguf
 
         return load_gguf(embedded.path(), dtype=dtype, name=embedded.NAME)
-    place = Path(spec).expanduser()
-    if place.is_dir():
+    # os.path: it answers False, where pathlib raises, for names no file can have.
+    place = Path(os.path.expanduser(spec))
+    if spec and os.path.isdir(place):
         return _load_directory(place, dtype, place.resolve().name)
     if place.suffix.lower() == ".gguf":
         from ponder.runtime.models.gguf_file import load_gguf
 
         return load_gguf(place, dtype=dtype, name=place.stem)
-    if place.exists():
+    if spec and os.path.exists(place):
         raise InputError(f"model {spec!r} is a file of a kind not read here; give {_ALLOWED}")
     if _ON_HUB.fullmatch(spec):
         from ponder.runtime.models import hub

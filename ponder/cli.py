@@ -1,0 +1,281 @@
+"""The command line: thin, one function a command. Answers go to standard output, everything else to
+standard error; a user's mistake exits with 2, any other failure with 1, Ctrl-C with 130.
+
+Rooms are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ponder.evals import Progress, Report
+    from ponder.orchestrator import Plan, Result, Runtime
+
+app = typer.Typer(
+    name="ponder",
+    help="Make a language model think longer where it pays.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Strategy = Annotated[
+    str, typer.Option("--strategy", "-s", help="Name of a preset, or a YAML file.")
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="embedded (SmolLM2-135M-Instruct), scripted (a toy, no model), a path, or ORG/NAME.",
+    ),
+]
+BudgetTokens = Annotated[
+    int | None, typer.Option(help="Tokens a question may cost: given, drawn and scored.")
+]
+BudgetSeconds = Annotated[float | None, typer.Option(help="Seconds a question may take.")]
+Concurrency = Annotated[int, typer.Option(help="Engine calls under way at once.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def solve(
+    question: Annotated[str, typer.Argument(help="What to answer; - reads standard input.")],
+    strategy: Strategy = "self_consistency",
+    model: Model = "embedded",
+    seed: Annotated[int | None, typer.Option(help="Drawn, and told, if left out.")] = None,
+    budget_tokens: BudgetTokens = None,
+    budget_seconds: BudgetSeconds = None,
+    trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
+    concurrency: Concurrency = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one question."""
+    from ponder.orchestrator import Budget, load_strategy, result_data, result_line
+    from ponder.verifiers import Question
+
+    expression = load_strategy(strategy)
+    budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
+    asked = Question(text=_standard_input() if question == "-" else question)
+
+    async def run() -> Result:
+        async with _runtime(model, concurrency) as runtime:
+            with _bar("thinking", runtime.plan(expression, asked).total.calls) as advance:
+                return await runtime.solve(
+                    asked,
+                    expression,
+                    budget=budget,
+                    seed=seed,
+                    trace=trace,
+                    on_event=lambda e: advance("thinking") if e["event"] == "call" else None,
+                )
+
+    result = asyncio.run(run())
+    if as_json:
+        _print_json({"strategy": strategy, "model": model, **result_data(result)})
+    else:
+        typer.echo(result.text)
+        typer.echo(result_line(result), err=True)
+
+
+@app.command(name="eval")
+def evaluate(
+    task: Annotated[str, typer.Argument(help="gsm8k, math500, aime24, multiarith, wordproblems.")],
+    data: Annotated[
+        Path | None, typer.Option(help="JSONL with id, question, answer; not from the hub.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Take the first so many.")] = None,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="By the seed, then cut.")] = False,
+    difficulty: Annotated[int | None, typer.Option(help="Of wordproblems, 1 to 6.")] = None,
+    strategy: Strategy = "self_consistency",
+    model: Model = "embedded",
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the run; the same command resumes it.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Equal seeds, equal answers.")] = 0,
+    budget_tokens: BudgetTokens = None,
+    budget_seconds: BudgetSeconds = None,
+    concurrency: Concurrency = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Run a benchmark; with --out, a stopped run goes on where it stopped."""
+    from ponder.evals import find_task, load_examples, report_table, run_task
+    from ponder.orchestrator import Budget, load_strategy
+
+    declared, expression = find_task(task), load_strategy(strategy)
+    budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
+    examples = load_examples(
+        declared, data=data, limit=limit, seed=seed, shuffle=shuffle, difficulty=difficulty
+    )
+
+    async def run() -> Report:
+        async with _runtime(model, concurrency) as runtime:
+            with _bar(task, len(examples)) as advance:
+                return await run_task(
+                    runtime,
+                    declared,
+                    examples,
+                    expression,
+                    label=strategy,
+                    seed=seed,
+                    budget=budget,
+                    out=out,
+                    on_progress=_told(task, advance),
+                )
+
+    try:
+        report = asyncio.run(run())
+    except KeyboardInterrupt:
+        kept = f"what is finished is in {out}; the same command goes on from there"
+        typer.echo(f"interrupted; {kept if out else 'without --out nothing is kept'}", err=True)
+        raise
+    if as_json:
+        _print_json(report.as_dict())
+    else:
+        typer.echo(report_table(report))
+
+
+@app.command()
+def plan(
+    strategy: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")],
+    question: Annotated[str | None, typer.Option(help="To count its tokens, by the model.")] = None,
+    model: Model = "scripted",
+    budget_tokens: BudgetTokens = None,
+    picture: Annotated[bool, typer.Option("--picture", help="The graph, as Mermaid.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a strategy and tell what it costs at most, before a token is spent."""
+    from ponder.orchestrator import Budget, load_strategy, mermaid, plan_data, plan_table
+    from ponder.verifiers import Question
+
+    expression = load_strategy(strategy)
+    asked = None if question is None else Question(text=question)
+
+    async def run() -> Plan:
+        async with _runtime(model, 1) as runtime:
+            return runtime.plan(expression, asked, budget=Budget(tokens=budget_tokens))
+
+    made = asyncio.run(run())
+    if as_json:
+        _print_json(plan_data(made))
+    else:
+        typer.echo(mermaid(expression) if picture else plan_table(made), nl=picture)
+
+
+@app.command()
+def strategies(as_json: AsJson = False) -> None:
+    """List presets, the operations strategies are made of, and verifiers."""
+    from ponder.orchestrator import catalogue_data, catalogue_table
+
+    if as_json:
+        _print_json(catalogue_data())
+    else:
+        typer.echo(catalogue_table())
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the models that can be opened by name on this machine."""
+    from ponder.runtime import known_models
+
+    found = [
+        {
+            "name": model.name,
+            "architecture": model.architecture,
+            "parameters": model.parameters,
+            "bytes": model.size,
+            "cached": model.cached,
+            "path": str(model.where),
+        }
+        for model in known_models()
+    ]
+    if as_json:
+        _print_json(found)
+        return
+    for model in found:
+        state = "ready" if model["cached"] else "fetched when first used"
+        typer.echo(f"{model['name']}  {model['bytes']:,} bytes, {state}  {model['path']}")
+    typer.echo("scripted  no model: a toy oracle to try things out with")
+
+
+def main() -> None:
+    """The `ponder` program."""
+    from ponder.runtime import InputError, PonderError
+
+    try:
+        app()
+    except InputError as error:
+        code, told = 2, str(error)
+    except (PonderError, OSError) as error:
+        code, told = 1, str(error)
+    except KeyboardInterrupt:
+        code, told = 130, ""
+    else:
+        return
+    if told:
+        typer.echo(f"ponder: {told}", err=True)
+    sys.exit(code)
+
+
+@asynccontextmanager
+async def _runtime(model: str, concurrency: int) -> AsyncGenerator[Runtime]:
+    from ponder.orchestrator import Runtime
+    from ponder.runtime import open_engine
+    from ponder.verifiers import MathEquivalence
+
+    engine, equivalence = open_engine(model), MathEquivalence()
+    try:
+        yield Runtime(engine, equivalence=equivalence, concurrency=concurrency)
+    finally:
+        await equivalence.close()
+        await engine.close()
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Generator[Callable[[str], None]]:
+    """A progress bar on a terminal, nothing in a pipe. Call what it gives with the new title."""
+    if not sys.stderr.isatty():
+        yield lambda title: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn as Elapsed
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(title, total=total)
+        yield lambda title: progress.update(bar, description=title, advance=1)
+
+
+def _told(task: str, advance: Callable[[str], None]) -> Callable[[Progress], None]:
+    correct = 0
+
+    def tell(progress: Progress) -> None:
+        nonlocal correct
+        correct += progress.record.correct
+        advance(f"{task}: {correct} right")
+
+    return tell
+
+
+def _standard_input() -> str:
+    from ponder.runtime import InputError
+
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input is not UTF-8 text: {error}") from error
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))

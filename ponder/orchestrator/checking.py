@@ -1,0 +1,54 @@
+"""Refuse what cannot run before a token is spent: ports, engine roles, capabilities, names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ponder.orchestrator.expression import Expression, Step
+from ponder.orchestrator.naming import name_of, named, nodes
+from ponder.orchestrator.ports import mismatches
+from ponder.runtime import Capabilities, CapabilityError, Engine, InputError, unknown
+
+
+def check(expression: Expression, engines: Mapping[str, Engine] | None = None) -> Expression:
+    """The expression with its nodes named, if it can run.
+
+    Args:
+        expression: what to check.
+        engines: by role; None checks the expression alone.
+
+    Raises:
+        InputError: names, ports or roles are wrong; says each place and its fix.
+        CapabilityError: an engine lacks what a node needs.
+    """
+    whole = named(expression)
+    wrong = list(mismatches(whole))
+    if wrong:
+        raise InputError("; ".join(wrong))
+    if engines is not None:
+        for node in nodes(whole):
+            if isinstance(node, Step):
+                _check_engines(node, engines)
+    return whole
+
+
+def _check_engines(step: Step, engines: Mapping[str, Engine]) -> None:
+    where = f"node {name_of(step)!r}"
+    for role, needed in sorted(step.strategy.needs().items()):
+        if role not in engines:
+            raise InputError(f"{where}: {unknown('engine role', role, engines)}")
+        engine = engines[role]
+        missing = list(_missing(engine.capabilities, needed))
+        if missing:
+            raise CapabilityError(
+                f"{where} needs {', '.join(missing)} of the {role} engine, and {engine.name!r} "
+                f"has none; give role {role!r} an engine that has, such as an embedded model, "
+                "or take another verifier or method"
+            )
+
+
+def _missing(capabilities: Capabilities, needed: frozenset[str]) -> Iterator[str]:
+    for name in sorted(needed):
+        value = getattr(capabilities, name)
+        if not value or (name == "fork" and value != "kv"):
+            yield name

@@ -1,0 +1,261 @@
+"""Engines and branches as strategies see them: every call is reserved for, limited, timed out,
+paid and recorded. The only place that calls models.
+
+A reservation is made before the call waits for its turn, in the order in which calls are asked for.
+Knows nothing of strategies; one `Meter` serves one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+
+from ponder.orchestrator.calls import Call, Meter, said, scores, time_limit
+from ponder.orchestrator.channel import closing
+from ponder.orchestrator.ledger import Account, Grant
+from ponder.runtime import (
+    Branch,
+    BranchPath,
+    Capabilities,
+    Delta,
+    Engine,
+    EngineStats,
+    Finish,
+    Logits,
+    Prompt,
+    Sampling,
+    Scored,
+    Segment,
+    Usage,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeteredEngine:
+    """An engine as one node sees it. Its clock starts at 0 with the run."""
+
+    engine: Engine
+    meter: Meter
+    account: Account
+    started: float
+    """On the engine's own clock."""
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.engine.capabilities
+
+    async def open(
+        self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
+    ) -> MeteredBranch:
+        call = Call(meter=self.meter, account=self.account, path=path, sequence=0, kind="open")
+        tokens = self.engine.count(prompt)
+        grant = await call.reserve(tokens, least=tokens)
+        try:
+            call.check_time(self.clock())
+            async with time_limit(self.meter.seconds, self.clock()):
+                inner = await self.engine.open(
+                    prompt, path=path, priority=priority, adapter=adapter
+                )
+        except BaseException:
+            self.meter.ledger.release(grant)
+            raise
+        call.settle(grant, inner.usage, {})
+        return MeteredBranch(inner, self)
+
+    def count(self, prompt: Prompt) -> int:
+        return self.engine.count(prompt)
+
+    def clock(self) -> float:
+        return self.engine.clock() - self.started
+
+    def stats(self) -> EngineStats:
+        return self.engine.stats()
+
+    async def close(self) -> None:
+        await self.engine.close()
+
+    def deadline(self, asked: float | None) -> float | None:
+        """The earlier of what was asked and the budget's, on the engine's own clock."""
+        ends = [end for end in (asked, self.meter.seconds) if end is not None]
+        return min(ends) + self.started if ends else None
+
+
+class MeteredBranch:
+    """A branch that pays for what it does."""
+
+    __slots__ = ("_home", "_inner", "_sequence")
+
+    def __init__(self, inner: Branch, home: MeteredEngine) -> None:
+        self._inner = inner
+        self._home = home
+        self._sequence = 0
+        home.meter.branches.add(inner)
+
+    @property
+    def path(self) -> BranchPath:
+        return self._inner.path
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return self._inner.tokens
+
+    @property
+    def text(self) -> str:
+        return self._inner.text
+
+    @property
+    def usage(self) -> Usage:
+        return self._inner.usage
+
+    def fork(self, n: int) -> list[Branch]:
+        return [MeteredBranch(child, self._home) for child in self._inner.fork(n)]
+
+    async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
+        call = self._call("extend")
+        grant = await call.reserve(params.max_tokens, least=1)
+        async with self._paid(call, grant) as told:
+            segment = await self._inner.extend(
+                limited(params, grant), deadline=self._home.deadline(deadline)
+            )
+            segment = cut(segment, params, grant)
+            told.update(said(segment))
+        return segment
+
+    async def stream(
+        self, params: Sampling, *, deadline: float | None = None
+    ) -> AsyncIterator[Delta]:
+        call = self._call("extend")
+        grant = await call.reserve(params.max_tokens, least=1)
+        async with self._paid(call, grant, paced=True) as told:
+            pieces = self._inner.stream(
+                limited(params, grant), deadline=self._home.deadline(deadline)
+            )
+            last: Delta | None = None
+            async with closing(self._paced(pieces)) as paced:
+                async for delta in paced:
+                    if delta.segment is None:
+                        yield delta
+                    else:
+                        last = replace(delta, segment=cut(delta.segment, params, grant))
+                        told.update(said(cut(delta.segment, params, grant)))
+        # Paid before it is given: the reader may leave with it and never close the stream.
+        if last is not None:
+            yield last
+
+    async def append(self, text: str) -> None:
+        tokens = self._home.count(text)
+        async with self._whole("append", tokens):
+            await self._inner.append(text)
+
+    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+        tokens = sum(map(self._home.count, continuations))
+        async with self._whole("score", tokens) as told:
+            scored = await self._inner.score(continuations)
+            told["logprobs"] = scores(scored)
+        return scored
+
+    async def logits(self) -> Logits:
+        async with self._whole("logits", 0):
+            return await self._inner.logits()
+
+    def rewind(self, to: int) -> None:
+        self._inner.rewind(to)
+
+    def close(self) -> None:
+        self._home.meter.branches.discard(self._inner)
+        self._inner.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(self, kind: str) -> Call:
+        self._sequence += 1
+        home = self._home
+        return Call(
+            meter=home.meter,
+            account=home.account,
+            path=self._inner.path,
+            sequence=self._sequence,
+            kind=kind,
+        )
+
+    @asynccontextmanager
+    async def _paid(
+        self, call: Call, grant: Grant, *, paced: bool = False
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """Wait for a turn, then settle and record what happens inside, which may add to what the
+        record tells. A call that never got its turn costs nothing.
+        """
+        before, told, begun = self._inner.usage, dict[str, Any](), False
+        try:
+            async with nullcontext() if paced else self._home.meter.slots:
+                call.check_time(self._home.clock())
+                begun = True
+                yield told
+        except BaseException as error:
+            told["error"] = type(error).__name__
+            raise
+        finally:
+            if begun:
+                call.settle(grant, minus(self._inner.usage, before), told)
+            else:
+                self._home.meter.ledger.release(grant)
+
+    @asynccontextmanager
+    async def _whole(self, kind: str, tokens: int) -> AsyncGenerator[dict[str, Any]]:
+        """A call that needs all its tokens or none."""
+        call = self._call(kind)
+        grant = await call.reserve(tokens, least=tokens)
+        seconds = self._home.meter.seconds
+        async with self._paid(call, grant) as told, time_limit(seconds, self._home.clock()):
+            yield told
+
+    async def _paced(self, pieces: AsyncIterator[Delta]) -> AsyncIterator[Delta]:
+        """Take a turn for each piece and not for the whole stream: its reader may call models too,
+        and with one slot would wait for itself.
+        """
+        async with closing(pieces):
+            while True:
+                async with self._home.meter.slots:
+                    delta = await anext(pieces, None)
+                if delta is None:
+                    return
+                yield delta
+
+
+def limited(params: Sampling, grant: Grant) -> Sampling:
+    if grant.tokens >= params.max_tokens:
+        return params
+    return replace(params, max_tokens=grant.tokens)
+
+
+def cut(segment: Segment, params: Sampling, grant: Grant) -> Segment:
+    """A decode that ran into a grant smaller than it asked for was cut by the budget."""
+    short = grant.tokens < params.max_tokens and len(segment.tokens) >= grant.tokens
+    if short and segment.finish is Finish.LENGTH:
+        return replace(segment, finish=Finish.BUDGET)
+    return segment
+
+
+def minus(after: Usage, before: Usage) -> Usage:
+    return Usage(
+        prompt=after.prompt - before.prompt,
+        cached=after.cached - before.cached,
+        decoded=after.decoded - before.decoded,
+        scored=after.scored - before.scored,
+    )

@@ -1,0 +1,39 @@
+"""Recompute a run's numbers from its trace: the events are the truth, the result a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ponder.orchestrator.calls import COUNTED
+from ponder.orchestrator.result import Numbers, Spending, Status
+from ponder.orchestrator.trace import Event
+from ponder.runtime import Finish, Usage
+
+
+def recompute(events: Iterable[Event]) -> Numbers:
+    """From every event but the result's own."""
+    kept = [event for event in events if event["event"] != "result"]
+    calls = [event for event in kept if event["event"] == "call"]
+    answers = [event for event in kept if event["event"] == "answer"]
+    answer: Event = answers[-1] if answers else {"text": None, "confidence": None}
+    return Numbers(
+        answer=answer["text"],
+        confidence=answer["confidence"],
+        status=Status.EXHAUSTED if any(map(exhausts, kept)) else Status.COMPLETE,
+        usage=Spending(policy=_used(calls, "policy"), verifier=_used(calls, "verifier")),
+        calls=sum(event["kind"] in COUNTED for event in calls),
+        seconds=max((event["at"] for event in kept if "at" in event), default=0.0),
+    )
+
+
+def exhausts(event: Event) -> bool:
+    """Whether this event says that the budget cut something short."""
+    return (
+        event["event"] in ("refused", "cut")
+        or event.get("finish") == Finish.BUDGET.value
+        or event.get("error") == "BudgetExceeded"
+    )
+
+
+def _used(calls: Iterable[Event], purpose: str) -> Usage:
+    return sum((Usage(**c["usage"]) for c in calls if c["purpose"] == purpose), Usage())

@@ -1,0 +1,93 @@
+"""What a run answers, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ponder.orchestrator.trace import Trace
+from ponder.runtime import Usage
+from ponder.verifiers import Candidate
+
+
+class Status(Enum):
+    COMPLETE = "complete"
+    EXHAUSTED = "exhausted"
+    """The budget cut something short: the answer is the best so far, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """Tokens by what they were for. Together they are what the budget counts."""
+
+    policy: Usage = Usage()
+    verifier: Usage = Usage()
+
+    @property
+    def total(self) -> Usage:
+        return self.policy + self.verifier
+
+    @property
+    def tokens(self) -> int:
+        return self.total.tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """Everything of a result that can be recomputed from its trace."""
+
+    answer: str | None
+    confidence: float | None
+    """In [0, 1]; its meaning is the last step's."""
+    status: Status
+    usage: Spending
+    calls: int
+    """Decodes and scorings."""
+    seconds: float
+    """On the engine's clock, from the start to the last event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A candidate as it was last seen, with the answer read from it."""
+
+    candidate: Candidate
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """See `Numbers` for the units."""
+
+    answer: str | None
+    confidence: float | None
+    status: Status
+    usage: Spending
+    calls: int
+    seconds: float
+    seed: int
+    """Give it again to run again."""
+    candidates: tuple[Attempt, ...]
+    """In the order of their nodes and indices."""
+    chosen: tuple[str, int] | None
+    """(source, index) of the candidate the answer is read from."""
+    trace: Trace
+
+    @property
+    def text(self) -> str:
+        """The answer; where no candidate held a final one, all that the chosen candidate said."""
+        if self.answer is not None:
+            return self.answer
+        said = {(a.candidate.source, a.candidate.index): a.candidate.text for a in self.candidates}
+        return said[self.chosen] if self.chosen else ""
+
+    @property
+    def numbers(self) -> Numbers:
+        return Numbers(
+            answer=self.answer,
+            confidence=self.confidence,
+            status=self.status,
+            usage=self.usage,
+            calls=self.calls,
+            seconds=self.seconds,
+        )

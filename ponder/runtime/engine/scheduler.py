@@ -131,8 +131,9 @@ class Scheduler:
             self._make_room(lane, rows, by_rank=True)
             if first and lane.view.pages_needed(rows) > self._pool.free:
                 self._tree.evict(self._pool.total, all_leaves=True)
-                if lane.view.pages_needed(rows) > self._pool.free and self._in_pieces(lane):
-                    self.preempt(lane)
+            if first and self._in_pieces(lane, rows):
+                self.preempt(lane)
+                rows = min(lane.todo(), budget)
         elif self._pressed or not self._make_room(lane, todo, by_rank=False):
             self._pressed = True
             self._tree.insert(lane.tokens[: lane.view.length], lane.view.spans)
@@ -164,10 +165,10 @@ class Scheduler:
             self.preempt(victim)
         return True
 
-    def _in_pieces(self, lane: Lane) -> bool:
-        """Whether it would fit in whole pages: each fork left one part empty."""
-        needed = -(-(lane.view.length + lane.todo()) // PAGE)
-        return bool(lane.view.length) and needed <= self._pool.total
+    def _in_pieces(self, lane: Lane, rows: int) -> bool:
+        """Whether it has no room only because each of its forks left part of a page empty."""
+        whole = -(-(lane.view.length + lane.todo()) // PAGE)
+        return lane.view.pages_needed(rows) > self._pool.free and whole <= self._pool.total
 
     def _victim(self, lane: Lane, *, by_rank: bool) -> Lane | None:
         """The lowest priority's youngest, idle ones before running ones; of those that run, only

@@ -36,8 +36,17 @@ def bloated(memory: int) -> bool:
     """Whether this process has come near its limit: the library swallows the `MemoryError`, and
     what it then says is not a comparison.
     """
-    unit = 1024 if sys.platform == "linux" else 1
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit > memory // 2
+    return peak_memory() > memory // 2
+
+
+def peak_memory() -> int:
+    """Bytes this program has had in memory at most."""
+    if sys.platform != "linux":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not ru_maxrss: on Linux that starts at what the parent had, which may hold a model.
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def private_output() -> TextIO:

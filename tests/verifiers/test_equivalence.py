@@ -193,6 +193,18 @@ def test_a_killed_child_is_a_crash_and_is_replaced() -> None:
     with_equivalence(work)
 
 
+def test_a_large_parent_is_not_the_childs_memory() -> None:
+    async def work() -> None:
+        model = bytearray(b"w") * (700 << 20)
+        subject = MathEquivalence(memory=1 << 30)
+        assert not await subject.same("x", "y + 1")
+        assert (subject.counts.checked, subject.counts.crashes) == (1, 0)
+        await subject.close()
+        del model
+
+    asyncio.run(work())
+
+
 def test_a_cancelled_caller_leaves_no_stray_reply() -> None:
     async def work(subject: MathEquivalence) -> None:
         assert await subject.same("x + x", "2x")

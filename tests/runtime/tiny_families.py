@@ -63,7 +63,7 @@ CASES: dict[str, tuple[str, Settings, Settings]] = {
         shape(64, 4, 2, 32),
         YARN | {"beta_fast": 4.0, "beta_slow": 0.5, "truncate": False},
     ),
-    "llama yarn, betas": ("llama", shape(48, 2, 1, 24), YARN | {"beta_fast": 8, "beta_slow": 0.5}),
+    "llama yarn, betas": ("llama", shape(48, 2, 1, 24), YARN | {"beta_fast": 2, "beta_slow": 0.5}),
     "llama yarn, factor told": ("llama", shape(32, 4, 4, 16), YARN | {"attention_factor": 0.8}),
     "llama yarn, mscale": (
         "llama",

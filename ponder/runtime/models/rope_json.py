@@ -48,7 +48,8 @@ def read_rope(raw: Mapping[str, Any], *, head_dim: int, context: int, path: Path
     if kind is not None and kind not in ("default", *KINDS):
         raise unsupported(kind, str(path))
     kind = str(kind or "default")
-    if foreign := sorted(settings.keys() - _ALWAYS - _KEYS[kind]):
+    said = {key for key, value in settings.items() if value is not None}
+    if foreign := sorted(said - _ALWAYS - _KEYS[kind]):
         raise InputError(
             f"{path}: rope setting {foreign[0]!r} ({settings[foreign[0]]!r}) is not supported with "
             f"rope scaling {kind!r}; known: {sorted(_KEYS[kind])}"

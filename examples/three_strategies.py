@@ -73,7 +73,7 @@ def table(reports: list[Report], title: str) -> Table:
 def main() -> None:
     options = argparse.ArgumentParser(description="One model, three strategies.")
     options.add_argument("--model", default="embedded")
-    options.add_argument("--problems", type=int, default=40)
+    options.add_argument("--problems", type=int, default=24)
     options.add_argument("--difficulty", type=int, default=1)
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()

@@ -64,6 +64,16 @@ class Call:
             self._refused(error)
             raise error
 
+    @asynccontextmanager
+    async def within(self, now: float) -> AsyncGenerator[None]:
+        """The budget's time, for a call that leaves no other event when it is over."""
+        try:
+            async with time_limit(self.meter.seconds, now):
+                yield
+        except BudgetExceeded as error:
+            self._refused(error)
+            raise
+
     def settle(self, grant: Grant, used: Usage, told: dict[str, Any]) -> None:
         self.meter.ledger.settle(grant, self.account, used)
         usage = {

@@ -59,7 +59,7 @@ class MeteredEngine:
         grant = await call.reserve(tokens, least=tokens)
         try:
             call.check_time(self.clock())
-            async with time_limit(self.meter.seconds, self.clock()):
+            async with call.within(self.clock()):
                 inner = await self.engine.open(
                     prompt, path=path, priority=priority, adapter=adapter
                 )

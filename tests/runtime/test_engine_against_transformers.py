@@ -93,7 +93,7 @@ def test_logits_agree(smollm2: LoadedModel, hf_smollm2: Any) -> None:
 def test_one_at_a_time(smollm2: LoadedModel, wanted: list[list[int]]) -> None:
     async def body() -> None:
         async with engine_of(smollm2) as engine:
-            for prompt, want in list(zip(PROMPTS, wanted, strict=True))[::5]:
+            for prompt, want in list(zip(PROMPTS, wanted, strict=True))[::10]:
                 assert await decode(engine, prompt) == want
 
     asyncio.run(body())
@@ -119,7 +119,7 @@ def test_prompts_in_small_chunks_beside_decodes(
 ) -> None:
     async def body() -> None:
         async with engine_of(smollm2, step_tokens=24) as engine:
-            assert await asyncio.gather(*(decode(engine, p) for p in PROMPTS)) == wanted
+            assert await asyncio.gather(*(decode(engine, p) for p in PROMPTS[::2])) == wanted[::2]
 
     asyncio.run(body())
 

@@ -21,6 +21,8 @@ from ponder.runtime.engine.engine import LocalEngine
 from ponder.runtime.engine.plan import Work, make_plan
 from ponder.runtime.engine.pool import PAGE, PagePool, allocate_memory
 from ponder.runtime.engine.view import View
+from ponder.runtime.kernels import native
+from ponder.runtime.kernels.choice import choose_runner
 from ponder.runtime.models import LoadedModel, ModelConfig, load_model
 from ponder.runtime.models.llama import Llama
 from ponder.runtime.models.rotary import rotary_table, rotate, score_scale
@@ -116,6 +118,24 @@ def test_the_engine_says_the_same(ours: LoadedModel, theirs: Any) -> None:
         want = theirs(torch.tensor([given + drawn[:-1]])).logits[0, len(given) - 1 :]
     assert far(logits, want[0]) < TOLERANCE
     assert drawn == want.argmax(-1).tolist()
+
+
+def test_the_native_step_takes_what_it_runs_and_says_why_not(case: str, ours: LoadedModel) -> None:
+    """The test above ran on whatever is chosen here."""
+    if not native.instruction_sets():
+        pytest.skip("the native step was not built")
+    family, sizes, rope = CASES[case]
+    reasons = {
+        "heads of a multiple of 16": sizes["head_dim"] % 16 > 0,
+        "no biases and head norms": family != "llama",
+        "YaRN has an amplitude": rope.get("rope_type") == "yarn",
+    }
+    best = "torch" if any(reasons.values()) else f"native {native.chosen_instruction_set()}"
+    assert choose_runner(ours, threads=1).description.endswith(best)
+    if any(reasons.values()):
+        first = next(reason for reason, holds in reasons.items() if holds)
+        with pytest.raises(InputError, match=first):
+            choose_runner(ours, kernels="native", threads=1)
 
 
 @pytest.mark.parametrize("case", IN_GGUF, indirect=True)

@@ -55,8 +55,9 @@ def shape(hidden: int, heads: int, kv_heads: int, head_dim: int, **more: Any) ->
 
 CASES: dict[str, tuple[str, Settings, Settings]] = {
     "llama": ("llama", shape(40, 5, 1, 8), {}),
-    "llama linear": ("llama", shape(48, 6, 2, 8), LINEAR),
+    "llama linear": ("llama", shape(48, 6, 2, 16), LINEAR),
     "llama llama3": ("llama", shape(60, 3, 3, 20, tie_word_embeddings=True), LLAMA3),
+    "llama llama3, wide": ("llama", shape(44, 4, 2, 32), LLAMA3),
     "llama yarn": ("llama", shape(36, 6, 3, 12), YARN),
     "llama yarn, ramp to its end": (
         "llama",

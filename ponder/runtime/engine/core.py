@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from ponder.runtime.engine.jobs import Decode, Job, Prefill, Read, ScorePart
-from ponder.runtime.engine.plan import Work, make_plan
-from ponder.runtime.engine.pool import PAGE, PagePool, allocate_memory
+from ponder.runtime.engine.plan import Work
+from ponder.runtime.engine.pool import PAGE, PagePool
 from ponder.runtime.engine.radix import RadixTree
-from ponder.runtime.engine.sampler import NOT_FINITE, Draw, draw, log_normalisers
+from ponder.runtime.engine.sampler import NOT_FINITE, Draw, log_normalisers
 from ponder.runtime.engine.scheduler import Lane, Scheduler, Share
 from ponder.runtime.engine.view import View
 from ponder.runtime.errors import InputError, ModelError, PoolExhausted
 from ponder.runtime.kernels.arrays import floats
-from ponder.runtime.models.llama import Llama
+from ponder.runtime.models.runner import Runner
 from ponder.runtime.seeds import uniform
 from ponder.runtime.values import Finish
 
@@ -55,13 +55,13 @@ class _Row:
 class Core:
     """Lanes, pages, prefix tree and model."""
 
-    def __init__(self, model: Llama, pages: int, step_tokens: int) -> None:
+    def __init__(self, runner: Runner, pages: int, step_tokens: int) -> None:
         self.pool = PagePool(pages)
         self.tree = RadixTree(self.pool)
         self.scheduler = Scheduler(self.pool, self.tree, step_tokens)
         self.counts = Counts()
-        self._model = model
-        self._memory = allocate_memory(model.config, pages)
+        self._runner = runner
+        runner.reserve(pages)
         self._lanes: dict[int, Lane] = {}
         self._arrivals = count()
         self._temporary = count(-1, -1)
@@ -172,10 +172,10 @@ class Core:
                 if job is not None:
                     row = len(waiting)
                     waiting.append(_Row(lane=share.lane, job=job, row=row, position=position))
-        hidden = self._model.hidden(make_plan(works), self._memory)
+        hidden = self._runner.hidden(works)
         self.counts.steps += 1
         for start in range(0, len(waiting), ROWS):
-            logits = self._model.logits(hidden[start : start + ROWS])
+            logits = self._runner.logits(hidden[start : start + ROWS])
             self._hand_out(logits, waiting[start : start + ROWS])
 
     def _hand_out(self, logits: Tensor, rows: Sequence[_Row]) -> None:
@@ -193,7 +193,7 @@ class Core:
     def _sample(self, logits: Tensor, rows: Sequence[_Row]) -> None:
         jobs = [row.job for row in rows if isinstance(row.job, Decode)]
         points = [uniform(job.key, row.position + 1) for job, row in zip(jobs, rows, strict=True)]
-        draws = draw(logits, [job.rule for job in jobs], points)
+        draws = self._runner.draw(logits, [job.rule for job in jobs], points)
         for row, job, drawn in zip(rows, jobs, draws, strict=True):
             self._commit(row.lane, job, drawn)
 

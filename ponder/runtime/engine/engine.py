@@ -20,8 +20,8 @@ from ponder.runtime.engine.jobs import Prefill
 from ponder.runtime.engine.loop import EngineThread
 from ponder.runtime.engine.pool import default_pages
 from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
+from ponder.runtime.kernels.choice import Kernels, WeightFormat, choose_runner
 from ponder.runtime.models.config import LoadedModel, ModelConfig, Tokenizer
-from ponder.runtime.models.llama import Llama
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import Capabilities, EngineStats, Prompt, Usage
 
@@ -32,7 +32,7 @@ beginning first, so that a huge one is refused at once.
 
 
 class LocalEngine:
-    """An `Engine` on this machine's CPU, in float32."""
+    """An `Engine` on this machine's CPU."""
 
     def __init__(
         self,
@@ -41,19 +41,29 @@ class LocalEngine:
         pages: int | None = None,
         threads: int | None = None,
         step_tokens: int = 512,
+        weight_format: WeightFormat = "float32",
+        kernels: Kernels = "auto",
     ) -> None:
         """Start the engine's thread.
 
         Args:
             model: weights, shape and tokenizer.
             pages: KV pages of 16 tokens; by default a quarter of the memory, at most 4 GiB.
-            threads: torch threads; by default one a core.
+            threads: that share a step; by default one a core.
             step_tokens: tokens computed in one step, at most, of decodes and of prompts.
+            weight_format: what weights are rounded to; all but float32 need the native step.
+            kernels: by default the best this machine and this build have (`kernels.choice`).
         """
         for name, value in (("pages", pages), ("threads", threads), ("step_tokens", step_tokens)):
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value!r}; it must be at least 1")
-        self.name = f"{model.name} (float32, torch)"
+        runner = choose_runner(
+            model,
+            weight_format=weight_format,
+            kernels=kernels,
+            threads=threads or os.cpu_count() or 1,
+        )
+        self.name = f"{model.name} ({runner.description})"
         self.config: ModelConfig = model.config
         self.tokenizer: Tokenizer = model.tokenizer
         self.capabilities = Capabilities(
@@ -64,9 +74,9 @@ class LocalEngine:
             logits=True,
             seed=True,
         )
-        llama = Llama(model.config, model.weights)
-        self.core = Core(llama, pages or default_pages(model.config), step_tokens)
-        self.thread = EngineThread(self.core, self.name, threads or os.cpu_count() or 1)
+        pages = pages or default_pages(model.config, runner.page_bytes())
+        self.core = Core(runner, pages, step_tokens)
+        self.thread = EngineThread(self.core, self.name, runner.torch_threads)
         self._stop = finalize(self, self.thread.stop)
         self._idents = count()
         self._live: set[int] = set()

@@ -110,8 +110,8 @@ def page_bytes(config: ModelConfig) -> int:
     return 2 * 4 * PAGE * config.layers * config.kv_heads * config.head_dim
 
 
-def default_pages(config: ModelConfig) -> int:
+def default_pages(config: ModelConfig, page_bytes: int) -> int:
     """A quarter of the machine's memory up to 4 GiB, but room for one full context."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     full = -(-config.context_length // PAGE) + 1
-    return max(full, min(memory // 4, LARGEST) // page_bytes(config))
+    return max(full, min(memory // 4, LARGEST) // page_bytes)

@@ -89,7 +89,7 @@ def draw(logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> li
         uniforms: one a row, in [0, 1).
     """
     norms = log_normalisers(logits)
-    shaped = _biased(logits, rules)
+    shaped = biased(logits, rules)
     greedy = torch.tensor([rule.temperature == 0 for rule in rules])
     tokens = shaped.argmax(dim=-1)
     sampled = (~greedy).nonzero().view(-1)
@@ -118,7 +118,8 @@ def _verdict(token: int, logprob: float, finite: bool, empty: bool) -> Draw:
     return Draw(fault=FORBIDDEN) if empty else Draw(token=token, logprob=min(logprob, 0.0))
 
 
-def _biased(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
+def biased(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
+    """With each row's bias added; the very same tensor where there is none."""
     rows = [i for i, rule in enumerate(rules) if len(rule.biased)]
     if not rows:
         return logits

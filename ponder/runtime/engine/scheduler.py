@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ponder.runtime.engine.jobs import Job, Prefill
-from ponder.runtime.engine.pool import PagePool
+from ponder.runtime.engine.pool import PAGE, PagePool
 from ponder.runtime.engine.radix import RadixTree
 from ponder.runtime.engine.view import View
 
@@ -131,6 +131,9 @@ class Scheduler:
             self._make_room(lane, rows, by_rank=True)
             if first and lane.view.pages_needed(rows) > self._pool.free:
                 self._tree.evict(self._pool.total, all_leaves=True)
+            if first and self._in_pieces(lane, rows):
+                self.preempt(lane)
+                rows = min(lane.todo(), budget)
         elif self._pressed or not self._make_room(lane, todo, by_rank=False):
             self._pressed = True
             self._tree.insert(lane.tokens[: lane.view.length], lane.view.spans)
@@ -161,6 +164,11 @@ class Scheduler:
             self._pressed |= victim.job is not None
             self.preempt(victim)
         return True
+
+    def _in_pieces(self, lane: Lane, rows: int) -> bool:
+        """Whether it has no room only because each of its forks left part of a page empty."""
+        whole = -(-(lane.view.length + lane.todo()) // PAGE)
+        return lane.view.pages_needed(rows) > self._pool.free and whole <= self._pool.total
 
     def _victim(self, lane: Lane, *, by_rank: bool) -> Lane | None:
         """The lowest priority's youngest, idle ones before running ones; of those that run, only

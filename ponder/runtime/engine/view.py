@@ -101,15 +101,17 @@ class View:
 
     def pages_needed(self, tokens: int) -> int:
         """New pages that growing by `tokens` takes."""
-        return max(0, -(-(tokens - self._room()) // PAGE))
+        rest = tokens - self._room()
+        return -(-(self._lead() + rest) // PAGE) if rest > 0 else 0
 
     def fits(self) -> int:
         """Tokens it can grow by with the pages free now."""
-        return self._room() + self._pool.free * PAGE
+        fresh = self._pool.free * PAGE - self._lead() if self._pool.free else 0
+        return self._room() + fresh
 
     def grow(self, tokens: int) -> Slots:
         """Places for `tokens` more; the caller fills them."""
-        room = self._room()
+        room, lead = self._room(), self._lead()
         inside = min(room, tokens)
         if inside:
             last = self.spans[-1]
@@ -117,8 +119,9 @@ class View:
             self.spans[-1] = replace(last, length=last.length + inside)
             self._remember(np.arange(start, start + inside))
         if tokens > inside:
-            fresh = [self._pool.allocate() for _ in range(-(-(tokens - inside) // PAGE))]
-            span = Span(pages=tuple(fresh), offset=0, length=tokens - inside)
+            rest = tokens - inside
+            fresh = [self._pool.allocate() for _ in range(-(-(lead + rest) // PAGE))]
+            span = Span(pages=tuple(fresh), offset=lead, length=rest)
             _join(self.spans, span)
             self._remember(span.slots())
         return self._buffer[self.length - tokens : self.length]
@@ -144,6 +147,12 @@ class View:
         if last is None or self._pool.holders(last.pages[-1]) > 1:
             return 0
         return last.room
+
+    def _lead(self) -> int:
+        """Places left empty at the start of the next new page, so that a token's place in its page
+        is its position's: kernels read whole pages at whole positions.
+        """
+        return (self.length + self._room()) % PAGE
 
     def _remember(self, slots: Slots) -> None:
         start, stop = self.length, self.length + len(slots)

@@ -1,0 +1,94 @@
+"""What each platform uses, chosen once when an engine starts: the compiled step where it was built
+and the model has a shape it runs, else torch. `describe` tells the doctor.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ponder.runtime.errors import InputError, unknown
+from ponder.runtime.kernels import native
+
+if TYPE_CHECKING:
+    from ponder.runtime.models.config import LoadedModel, ModelConfig
+    from ponder.runtime.models.runner import Runner
+
+WeightFormat = Literal["float32", "bfloat16", "int8"]
+Kernels = Literal["auto", "native", "torch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What this machine and this build can run."""
+
+    kernels: str
+    """What "auto" takes for a Llama model: "native" or "torch"."""
+    instruction_sets: tuple[str, ...]
+    """Of the native step, best first; empty where it was not built."""
+    instruction_set: str
+    """The one in use; "" with torch."""
+    weight_formats: tuple[str, ...]
+    threads: int
+
+
+def describe() -> Platform:
+    """For `ponder doctor`."""
+    sets = native.instruction_sets()
+    return Platform(
+        kernels="native" if sets else "torch",
+        instruction_sets=sets,
+        instruction_set=native.chosen_instruction_set() if sets else "",
+        weight_formats=tuple(native.FORMATS) if sets else ("float32",),
+        threads=os.cpu_count() or 1,
+    )
+
+
+def choose_runner(
+    model: LoadedModel,
+    *,
+    weight_format: WeightFormat = "float32",
+    kernels: Kernels = "auto",
+    threads: int,
+) -> Runner:
+    """What runs `model`.
+
+    Raises:
+        InputError: what was asked for by name is not to be had here; the text says why.
+    """
+    if weight_format not in native.FORMATS:
+        raise InputError(unknown("weight format", weight_format, native.FORMATS))
+    if kernels not in ("auto", "native", "torch"):
+        raise InputError(unknown("kernels", kernels, ("auto", "native", "torch")))
+    reason = _why_not_native(model.config)
+    if kernels == "torch":
+        reason = "kernels='torch' was asked for"
+    if reason and (kernels == "native" or weight_format != "float32"):
+        raise InputError(
+            f"weight format {weight_format!r} with kernels {kernels!r} needs the native step, but "
+            f"{reason}; use kernels='auto' and weight_format='float32'"
+        )
+    if reason:
+        from ponder.runtime.models.llama import Llama
+        from ponder.runtime.models.runner import TorchRunner
+
+        return TorchRunner(Llama(model.config, model.weights), threads)
+    from ponder.runtime.models.native_llama import NativeLlama
+
+    return NativeLlama(model.config, model.weights, weight_format=weight_format, threads=threads)
+
+
+def _why_not_native(config: ModelConfig) -> str:
+    """Empty where the native step runs this model."""
+    if not native.instruction_sets():
+        return "it was not built (no compiler at install)"
+    if config.head_dim % 16 or config.head_dim > native.WIDEST_HEAD:
+        return (
+            f"it runs heads of a multiple of 16 up to {native.WIDEST_HEAD}, not {config.head_dim}"
+        )
+    if config.qkv_bias or config.qk_norm:
+        return f"it runs no biases and head norms, which {config.architecture} has"
+    if config.rope_scaling and config.rope_scaling.amplitude != 1:
+        return "it scales scores by the width of a head alone, and YaRN has an amplitude"
+    return ""

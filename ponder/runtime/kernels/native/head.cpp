@@ -1,0 +1,44 @@
+// What follows the layers: logits of hidden states kept from a step, and sampling, over the rows.
+#include "draw_row.h"
+#include "step.h"
+
+namespace ponder {
+namespace {
+
+template <class Do>
+void each(Team& team, int64_t count, Do what) {
+  Parts parts;
+  const std::function<void(int)> work = [&](int) { parts.share(count, 1, what); };
+  // Waking a thread for one part costs more than the part.
+  if (count == 1) work(0);
+  else team.run(work);
+}
+
+}  // namespace
+
+void run_head(Model& model, const float* hidden, int64_t rows, float* logits) {
+  std::lock_guard<std::mutex> lock(model.busy);
+  const int64_t width = model.shape.hidden, room = padded(width);
+  const int64_t stride = room * bytes_of(model.format) + kVectorBytes;
+  const Input input{model.buffers.inputs.room(rows * stride), stride, model.buffers.scales.floats(rows)};
+  float* row = model.buffers.normed.floats(room);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t k = 0; k < room; ++k) row[k] = k < width ? hidden[i * width + k] : 0.0f;
+    model.kernels.convert(row, room, model.format, input, i);
+  }
+  const Linear job{&model.head.packed(), input, rows, logits, model.shape.vocabulary, false};
+  const int64_t unit = model.kernels.panels, panels = job.weight->panels;
+  each(model.team, (panels + unit - 1) / unit, [&](int64_t i) {
+    model.kernels.linear(job, i * unit, (i + 1) * unit < panels ? (i + 1) * unit : panels);
+  });
+}
+
+void run_draws(Model& model, const float* logits, const float* biased, int64_t rows, Draw* draws) {
+  std::lock_guard<std::mutex> lock(model.busy);
+  const int64_t n = model.shape.vocabulary;
+  each(model.team, rows, [&](int64_t i) {
+    draw_row(model.kernels, logits + i * n, biased + i * n, n, draws[i]);
+  });
+}
+
+}  // namespace ponder

@@ -1,0 +1,27 @@
+// The kernels for AVX2 with fused multiply-add.
+#if defined(__x86_64__)
+#include <cmath>
+#include <cstring>
+
+#include "abi.h"
+
+// After the standard headers: their inline functions are shared with code for any machine.
+#include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+
+namespace ponder {
+#include "lanes_avx2.h"
+#include "isa.h"
+
+const Kernels avx2_kernels = table<Avx2>("avx2");
+
+}  // namespace ponder
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,75 @@
+// A model's weights, packed once, and the buffers of a step, kept between steps.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "abi.h"
+#include "team.h"
+
+namespace ponder {
+
+// 64-byte aligned, zeroed when it grows; large ones in huge pages where the system has them.
+class Memory {
+ public:
+  Memory() = default;
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  // At least `bytes`; what was in it is lost when it grows.
+  char* room(int64_t bytes);
+  float* floats(int64_t count) { return reinterpret_cast<float*>(room(count * 4)); }
+  char* data() const { return data_; }
+
+ private:
+  char* data_ = nullptr;
+  int64_t bytes_ = 0;
+};
+
+class Matrix {
+ public:
+  // `weights` is [columns, inner] floats, row by row. Padding columns and inner places are zero.
+  void pack(Format format, const float* weights, int64_t columns, int64_t inner);
+  const Packed& packed() const { return packed_; }
+
+ private:
+  void pack_bytes(const float* weights, int64_t columns, int64_t inner);
+
+  Packed packed_{};
+  Memory data_, scales_, offsets_;
+};
+
+struct Layer {
+  Memory attention_norm, mlp_norm;
+  Matrix projection, output, gate, up, down;
+};
+
+struct Buffers {
+  Memory x, normed, projected, queries, attended, partials, hidden, inputs, scales, scratch;
+};
+
+class Model {
+ public:
+  Model(const Shape& shape, Format format, const Kernels& kernels, int threads)
+      : shape(shape), format(format), kernels(kernels), team(threads), layers(shape.layers) {}
+
+  // Takes one tensor; false for a kind it does not know.
+  bool take(int kind, int layer, const float* data);
+  void embed(int64_t token, float* out) const;
+
+  const Shape shape;
+  const Format format;
+  const Kernels& kernels;
+  Team team;
+  std::vector<Layer> layers;
+  Memory embedding, norm, cosines, sines;
+  Matrix head;
+  Buffers buffers;
+  std::mutex busy;
+};
+
+enum Tensor : int { kEmbedding, kHead, kNorm, kCosines, kSines, kAttentionNorm, kProjection, kOutput, kMlpNorm, kGate, kUp, kDown };
+
+}  // namespace ponder

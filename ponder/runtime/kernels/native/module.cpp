@@ -1,0 +1,78 @@
+// The doors for ctypes, and an empty Python module so that the build and the import find the file.
+// Nothing thrown passes a door: each answers 0, or -1 for no memory, or a number of its own.
+#include <Python.h>
+
+#include <cmath>
+#include <new>
+
+#include "dispatch.h"
+#include "step.h"
+
+#define DOOR extern "C" __attribute__((visibility("default")))
+
+using namespace ponder;
+
+namespace {
+
+constexpr int kNoMemory = -1, kUnknown = -2, kOutOfRange = -3;
+
+bool fits(const Model& model, const Step& step) {
+  const int64_t slots = step.pages * kPage;
+  const int64_t* token = step.tokens;
+  int64_t rows = 0;
+  for (int64_t w = 0; w < step.work_count; ++w) {
+    const Work& work = step.works[w];
+    if (work.count < 1 || work.count > work.length || work.length > model.shape.positions) return false;
+    for (int64_t i = 0; i < work.length; ++i)
+      if (work.slots[i] < 0 || work.slots[i] >= slots) return false;
+    for (int64_t i = 0; i < work.count; ++i, ++token)
+      if (*token < 0 || *token >= model.shape.vocabulary) return false;
+    rows += work.count;
+  }
+  for (int64_t i = 0; i < step.wanted_count; ++i)
+    if (step.wanted[i] < 0 || step.wanted[i] >= rows) return false;
+  return rows > 0 && step.wanted_count <= rows;
+}
+
+template <class Do>
+int guarded(Do what) {
+  try {
+    return what();
+  } catch (const std::bad_alloc&) {
+    return kNoMemory;
+  }
+}
+
+}  // namespace
+
+DOOR const char* ponder_isas() { return known_kernels(); }
+
+DOOR int ponder_open(const Shape* shape, int format, const char* isa, int threads, Model** model) {
+  const Kernels* kernels = find_kernels(isa);
+  if (!kernels) return kUnknown;
+  if (shape->head_dim % kLanes || shape->head_dim > kMaxHead || shape->heads % shape->kv_heads) return kOutOfRange;
+  return guarded([&] { return *model = new Model(*shape, (Format)format, *kernels, threads), 0; });
+}
+
+DOOR void ponder_close(Model* model) { delete model; }
+
+DOOR int ponder_take(Model* model, int kind, int layer, const float* data) {
+  return guarded([&] { return model->take(kind, layer, data) ? 0 : kUnknown; });
+}
+
+DOOR int ponder_step(Model* model, Step* step) {
+  if (!fits(*model, *step)) return kOutOfRange;
+  return guarded([&] { return run(*model, *step), 0; });
+}
+
+DOOR int ponder_head(Model* model, const float* hidden, int64_t rows, float* logits) {
+  return guarded([&] { return run_head(*model, hidden, rows, logits), 0; });
+}
+
+DOOR int ponder_draw(Model* model, const float* logits, const float* biased, int64_t rows, Draw* draws) {
+  return guarded([&] { return run_draws(*model, logits, biased, rows, draws), 0; });
+}
+
+static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
+
+PyMODINIT_FUNC PyInit__native() { return PyModule_Create(&definition); }

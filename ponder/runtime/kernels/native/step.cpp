@@ -1,0 +1,175 @@
+// The phases of a step, run by all threads side by side, one phase after the other. Within a phase,
+// threads take parts as they get free; no result depends on who took which.
+#include "step.h"
+
+#include <chrono>
+#include <cstring>
+
+namespace ponder {
+namespace {
+
+int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Calls of `each` in a layer, and before and after all layers.
+constexpr int kPhasesPerLayer = 10, kPhasesAround = 2;
+
+int64_t attention_room(const Shape& shape) {
+  const int64_t rows = (int64_t)kBatchRows * shape.group(), width = shape.head_dim;
+  const int64_t floats = 2 * rows * width + 2 * kBlock * width + 2 * kMaxRows * kBlock + 2 * padded(rows);
+  return (floats * 4 + 4095) / 4096 * 4096;
+}
+
+class Runner {
+ public:
+  Runner(Model& model, Step& step)
+      : model_(model), step_(step), shape_(model.shape), kernels_(model.kernels),
+        plan_(make_plan(step.works, step.work_count)), rows_((int64_t)plan_.positions.size()),
+        hidden_(padded(shape_.hidden)), inner_(padded(shape_.intermediate)),
+        heads_((int64_t)shape_.heads * shape_.head_dim), phases_(shape_.layers * kPhasesPerLayer + kPhasesAround) {
+    Buffers& b = model.buffers;
+    x_ = b.x.floats(rows_ * hidden_);
+    normed_ = b.normed.floats(model.team.size() * (hidden_ > heads_ ? hidden_ : heads_));
+    projected_ = b.projected.floats(rows_ * shape_.width());
+    queries_ = b.queries.room(rows_ * heads_ * 4);
+    partials_ = b.partials.floats(plan_.partials.back() * shape_.heads * (shape_.head_dim + kLanes));
+    gated_ = b.hidden.floats(rows_ * inner_);
+    const int64_t widest = hidden_ > inner_ ? (hidden_ > heads_ ? hidden_ : heads_) : (inner_ > heads_ ? inner_ : heads_);
+    // Rows a power of two apart would share cache sets.
+    input_stride_ = widest * bytes_of(model.format) + kVectorBytes;
+    input_ = {b.inputs.room(rows_ * input_stride_), input_stride_, b.scales.floats(rows_)};
+    scratch_ = b.scratch.room(model.team.size() * attention_room(shape_));
+  }
+
+  void all() {
+    model_.team.run([this](int thread) {
+      const int64_t start = now();
+      int64_t clock[kPhases] = {};
+      Member(*this, thread, clock).forward();
+      clock[kOtherTime] = now() - start - clock[kLinearTime] - clock[kAttentionTime];
+      for (int i = 0; thread == 0 && i < kPhases; ++i) step_.nanoseconds[i] = clock[i];
+    });
+  }
+
+ private:
+  // One thread's view of the step.
+  class Member {
+   public:
+    Member(Runner& step, int thread, int64_t* clock) : s_(step), thread_(thread), clock_(clock) {}
+
+    void forward() {
+      each(s_.rows_, 8, [&](int64_t r) { s_.model_.embed(s_.step_.tokens[r], s_.x_ + r * s_.hidden_); });
+      for (int i = 0; i < s_.shape_.layers; ++i) {
+        attention(s_.model_.layers[i], cache(i));
+        mlp(s_.model_.layers[i]);
+      }
+      last();
+    }
+
+   private:
+    void attention(const Layer& layer, const Cache& cache) {
+      const Shape& shape = s_.shape_;
+      norm(layer.attention_norm);
+      linear(layer.projection, s_.projected_, shape.width(), false);
+      const int64_t start = now();
+      const Format format = attention_format(s_.model_.format);
+      const Turn turn{&shape, format, cache, s_.projected_, floats(s_.model_.cosines), floats(s_.model_.sines), s_.queries_};
+      each(s_.rows_, 4, [&](int64_t r) { s_.kernels_.turn(turn, r, s_.plan_.positions[r], s_.plan_.slots[r]); });
+      const Attention job{&shape, format, cache, s_.queries_, s_.partials_};
+      char* scratch = s_.scratch_ + thread_ * attention_room(shape);
+      each((int64_t)s_.plan_.batches.size() * shape.kv_heads, 1, [&](int64_t i) {
+        s_.kernels_.attend(job, s_.plan_.batches[i / shape.kv_heads], i % shape.kv_heads, scratch);
+      });
+      each(s_.rows_, 4, [&](int64_t r) {
+        const int64_t* at = &s_.plan_.partials[r];
+        s_.kernels_.finish(job, at[0], at[1] - at[0], own());
+        s_.kernels_.convert(own(), s_.heads_, s_.model_.format, s_.input_, r);
+      });
+      clock_[kAttentionTime] += now() - start;
+      linear(layer.output, s_.x_, s_.hidden_, true);
+    }
+
+    void mlp(const Layer& layer) {
+      norm(layer.mlp_norm);
+      const int64_t start = now();
+      const Linear gate{&layer.gate.packed(), s_.input_, s_.rows_, s_.gated_, s_.inner_, false};
+      const Linear up{&layer.up.packed(), s_.input_, s_.rows_, nullptr, 0, false};
+      panels(gate.weight->panels, [&](int64_t a, int64_t b) { s_.kernels_.gated(gate, up, a, b); });
+      clock_[kLinearTime] += now() - start;
+      each(s_.rows_, 4, [&](int64_t r) { s_.kernels_.convert(s_.gated_ + r * s_.inner_, s_.inner_, s_.model_.format, s_.input_, r); });
+      linear(layer.down, s_.x_, s_.hidden_, true);
+    }
+
+    void last() {
+      const Step& step = s_.step_;
+      const int64_t width = s_.shape_.hidden;
+      each(step.wanted_count, 4, [&](int64_t i) {
+        s_.kernels_.norm(s_.x_ + step.wanted[i] * s_.hidden_, floats(s_.model_.norm), s_.hidden_, width, s_.shape_.epsilon, own());
+        std::memcpy(step.hidden + i * width, own(), width * sizeof(float));
+      });
+    }
+
+    void norm(const Memory& weight) {
+      each(s_.rows_, 4, [&](int64_t r) {
+        s_.kernels_.norm(s_.x_ + r * s_.hidden_, floats(weight), s_.hidden_, s_.shape_.hidden, s_.shape_.epsilon, own());
+        s_.kernels_.convert(own(), s_.hidden_, s_.model_.format, s_.input_, r);
+      });
+    }
+
+    void linear(const Matrix& weight, float* out, int64_t stride, bool add) {
+      const int64_t start = now();
+      const Linear job{&weight.packed(), s_.input_, s_.rows_, out, stride, add};
+      panels(job.weight->panels, [&](int64_t a, int64_t b) { s_.kernels_.linear(job, a, b); });
+      clock_[kLinearTime] += now() - start;
+    }
+
+    template <class Do>
+    void panels(int64_t count, Do what) {
+      const int64_t unit = s_.kernels_.panels, pieces = (count + unit - 1) / unit;
+      each(pieces, 1, [&](int64_t i) { what(i * unit, (i + 1) * unit < count ? (i + 1) * unit : count); });
+    }
+
+    // The threads share out 0..count, `grain` at a time.
+    template <class Do>
+    void each(int64_t count, int64_t grain, Do what) {
+      s_.phases_[phase_++].share(count, grain, what);
+    }
+
+    Cache cache(int layer) const {
+      const int64_t page = (int64_t)kPage * s_.shape_.head_dim * bytes_of(attention_format(s_.model_.format));
+      const int64_t at = layer * s_.shape_.kv_heads * s_.step_.pages * page;
+      return {s_.step_.keys + at, s_.step_.values + at, s_.step_.pages, page};
+    }
+    static const float* floats(const Memory& memory) { return reinterpret_cast<const float*>(memory.data()); }
+    float* own() const {
+      return s_.normed_ + thread_ * (s_.hidden_ > s_.heads_ ? s_.hidden_ : s_.heads_);
+    }
+
+    Runner& s_;
+    const int thread_;
+    int64_t* clock_;
+    int phase_ = 0;
+  };
+
+  Model& model_;
+  Step& step_;
+  const Shape& shape_;
+  const Kernels& kernels_;
+  const Plan plan_;
+  const int64_t rows_, hidden_, inner_, heads_;
+  std::vector<Parts> phases_;
+  float *x_, *normed_, *projected_, *partials_, *gated_;
+  char *queries_, *scratch_;
+  int64_t input_stride_;
+  Input input_;
+};
+
+}  // namespace
+
+void run(Model& model, Step& step) {
+  std::lock_guard<std::mutex> lock(model.busy);
+  Runner(model, step).all();
+}
+
+}  // namespace ponder

@@ -1,0 +1,226 @@
+"""The Llama decoder as one native call a step: packs the weights once, then hands over addresses.
+
+A row's results are bit-equal whatever else is in the step, however a prompt is cut into chunks, and
+with one thread or many (DESIGN 4.1). KV is bfloat16 unless weights are float32. Knows nothing of
+branches, sampling settings or text.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Mapping, Sequence
+from typing import Literal
+from weakref import finalize
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ponder.runtime.engine.plan import Work
+from ponder.runtime.engine.pool import PAGE
+from ponder.runtime.engine.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, biased
+from ponder.runtime.errors import ModelError, PoolExhausted
+from ponder.runtime.kernels import native
+from ponder.runtime.models.config import ModelConfig
+from ponder.runtime.models.llama import Weights
+from ponder.runtime.models.rotary import rotary_table
+from ponder.runtime.models.runner import StepTime
+
+WeightFormat = Literal["float32", "bfloat16", "int8"]
+_ALIGNMENT = 64
+_FAULTS = {native.FORBIDDEN: FORBIDDEN, native.NOT_FINITE: NOT_FINITE}
+
+
+class NativeLlama:
+    """A `Runner`. See the module."""
+
+    torch_threads = 1
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Mapping[str, Tensor],
+        *,
+        weight_format: WeightFormat,
+        threads: int,
+    ) -> None:
+        """Pack the weights for this machine's kernels.
+
+        Args:
+            config: a shape that `native.runs` allows.
+            weights: by their Hugging Face names.
+            weight_format: int8 rounds weights by output channel and activations by token.
+            threads: that share a step, the caller's among them.
+        """
+        self.config = config
+        self.time = StepTime()
+        self.weight_format = weight_format
+        isa = native.chosen_instruction_set()
+        self.description = f"{weight_format}, native {isa}"
+        self._doors = native.loaded()
+        self._model = ctypes.c_void_p()
+        answer = self._doors.ponder_open(
+            _shape(config), native.FORMATS[weight_format], isa.encode(), threads, self._model
+        )
+        native.check(answer, "opening the native step")
+        finalize(self, self._doors.ponder_close, self._model.value)
+        self._pack(Weights(weights))
+        self.memory: tuple[npt.NDArray[np.uint8], ...] = ()
+        """The bytes of keys and of values; empty before `reserve`."""
+        self._pages = 0
+
+    def page_bytes(self) -> int:
+        width = 4 if self.weight_format == "float32" else 2
+        return 2 * width * PAGE * self.config.layers * self.config.kv_heads * self.config.head_dim
+
+    def reserve(self, pages: int) -> None:
+        half = pages * self.page_bytes() // 2
+        try:
+            self.memory = (_aligned(half), _aligned(half))
+        except MemoryError as error:
+            raise PoolExhausted(
+                f"{pages!r} KV pages need {2 * half} bytes, more than the system gives; open the "
+                "engine with fewer pages"
+            ) from error
+        self._pages = pages
+
+    def hidden(self, works: Sequence[Work]) -> Tensor:
+        if not self.memory:
+            raise ModelError("a step before `reserve`: a bug in the engine")
+        tokens = np.concatenate([np.asarray(work.tokens, np.int64) for work in works])
+        wanted = _wanted(works)
+        hidden = torch.empty(len(wanted), self.config.hidden)
+        # Views keep their places in one run of memory; a copy is only made where one does not.
+        slots = [np.ascontiguousarray(work.slots, np.int64) for work in works]
+        step = native.Step(
+            tokens=tokens.ctypes.data,
+            works=_native_works(works, slots),
+            work_count=len(works),
+            wanted=wanted.ctypes.data,
+            wanted_count=len(wanted),
+            keys=self.memory[0].ctypes.data,
+            values=self.memory[1].ctypes.data,
+            pages=self._pages,
+            hidden=hidden.data_ptr(),
+        )
+        native.check(self._doors.ponder_step(self._model, step), "a native step")
+        for phase, nanoseconds in zip(native.PHASES, step.nanoseconds, strict=True):
+            setattr(self.time, phase, getattr(self.time, phase) + nanoseconds / 1e9)
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        start = time.perf_counter()
+        hidden = hidden.float().contiguous()
+        logits = torch.empty(len(hidden), self.config.vocabulary)
+        answer = self._doors.ponder_head(
+            self._model, hidden.data_ptr(), len(hidden), logits.data_ptr()
+        )
+        native.check(answer, "native logits")
+        self.time.head += time.perf_counter() - start
+        return logits
+
+    def draw(self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> list[Draw]:
+        start = time.perf_counter()
+        logits = logits.contiguous()
+        shaped = biased(logits, rules).contiguous()
+        draws = (native.Draw * len(rules))(
+            *(_native_draw(rule, u) for rule, u in zip(rules, uniforms, strict=True))
+        )
+        answer = self._doors.ponder_draw(
+            self._model, logits.data_ptr(), shaped.data_ptr(), len(rules), draws
+        )
+        native.check(answer, "native sampling")
+        self.time.sampling += time.perf_counter() - start
+        return [
+            Draw(fault=_FAULTS[d.token]) if d.token < 0 else Draw(token=d.token, logprob=d.logprob)
+            for d in draws
+        ]
+
+    def _pack(self, source: Weights) -> None:
+        config = self.config
+        embedding = source.take("model.embed_tokens.weight")
+        head = embedding if config.tied_embeddings else source.take("lm_head.weight")
+        cosines, sines = rotary_table(config)
+        for kind, tensor in (
+            ("embedding", embedding),
+            ("head", head),
+            ("norm", source.take("model.norm.weight")),
+            ("cosines", cosines),
+            ("sines", sines),
+        ):
+            self._take(kind, 0, tensor)
+        for i in range(config.layers):
+            for kind, names in _LAYER.items():
+                self._take(kind, i, source.take(*(f"model.layers.{i}.{name}" for name in names)))
+
+    def _take(self, kind: str, layer: int, tensor: Tensor) -> None:
+        # The reference must outlive the call: `contiguous` may copy.
+        whole = tensor.contiguous()
+        answer = self._doors.ponder_take(
+            self._model, native.TENSORS.index(kind), layer, whole.data_ptr()
+        )
+        native.check(answer, f"packing {kind!r}")
+
+
+_LAYER = {
+    "attention_norm": ("input_layernorm.weight",),
+    "projection": tuple(f"self_attn.{name}_proj.weight" for name in "qkv"),
+    "output": ("self_attn.o_proj.weight",),
+    "mlp_norm": ("post_attention_layernorm.weight",),
+    "gate": ("mlp.gate_proj.weight",),
+    "up": ("mlp.up_proj.weight",),
+    "down": ("mlp.down_proj.weight",),
+}
+
+
+def _shape(config: ModelConfig) -> native.Shape:
+    return native.Shape(
+        layers=config.layers,
+        hidden=config.hidden,
+        intermediate=config.intermediate,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        vocabulary=config.vocabulary,
+        positions=config.context_length,
+        epsilon=config.norm_epsilon,
+    )
+
+
+def _wanted(works: Sequence[Work]) -> npt.NDArray[np.int64]:
+    rows: list[int] = []
+    end = 0
+    for work in works:
+        end += len(work.tokens)
+        rows += range(end - work.wanted, end)
+    return np.asarray(rows, np.int64)
+
+
+def _aligned(size: int) -> npt.NDArray[np.uint8]:
+    """Zeros that begin at a cache line; the system hands memory out as it is first written."""
+    room = np.zeros(size + _ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    return room[start : start + size]
+
+
+def _native_works(
+    works: Sequence[Work], slots: Sequence[npt.NDArray[np.int64]]
+) -> ctypes.Array[native.Work]:
+    return (native.Work * len(works))(
+        *(
+            native.Work(slots=places.ctypes.data, length=len(places), count=len(work.tokens))
+            for work, places in zip(works, slots, strict=True)
+        )
+    )
+
+
+def _native_draw(rule: Rule, uniform: float) -> native.Draw:
+    return native.Draw(
+        temperature=rule.temperature,
+        min_p=rule.min_p,
+        top_p=rule.top_p,
+        top_k=rule.top_k or 0,
+        uniform=uniform,
+    )

@@ -4,6 +4,7 @@ who sees what.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_llama import CONFIG
 from torch import Tensor
 
 from ponder.runtime.engine.plan import StepPlan, Work, make_plan
@@ -78,7 +80,7 @@ def test_merging_nothing_is_nothing() -> None:
 
 
 def test_rotation_depends_on_distance_only() -> None:
-    cosines, sines = rotary_table(DIM, 10_000.0, 300)
+    cosines, sines = rotary_table(replace(CONFIG, head_dim=DIM, context_length=300))
     query, key = torch.randn(2, 1, 1, DIM, generator=torch.Generator().manual_seed(3))
     turned = [
         rotate(t, cosines, sines) for t in (query.expand(300, 1, DIM), key.expand(300, 1, DIM))

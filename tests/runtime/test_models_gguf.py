@@ -89,8 +89,8 @@ def test_header_equals_the_library_reader(smollm2_file: Path, tmp_path: Path) ->
 
 
 SPOILT: list[tuple[dict[str, Any], str]] = [
-    ({"architecture": "qwen2"}, "architecture 'qwen2' is not supported; known: llama"),
-    ({"settings": {"llama.rope.scaling.type": "yarn"}}, "rope scaling 'yarn' is not supported"),
+    ({"architecture": "gemma"}, "architecture 'gemma' is not supported; known: llama, qwen2, qw"),
+    ({"architecture": "qwen2"}, "tensor 'blk.0.attn_k.bias' is missing"),
     ({"settings": {"llama.rope.scale_linear": 4.0}}, "rope.scale_linear 4.0 is not supported"),
     ({"settings": {"llama.expert_count": 8}}, "expert_count 8 is not supported"),
     ({"settings": {"llama.rope.dimension_count": 32}}, "only head_dim, 64, is supported"),
@@ -127,8 +127,8 @@ def test_what_is_no_plain_llama_is_refused_by_name(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("rope_freqs.weight", "rope scaling 'llama3' .tensor 'rope_freqs.weight'. is not"),
-        ("blk.0.attn_q.bias", "'blk.0.attn_q.bias' has no place in a plain Llama"),
+        ("rope_factors_long.weight", "'rope_factors_long.weight' has no place in a plain llama"),
+        ("blk.0.attn_q.bias", "'blk.0.attn_q.bias' has no place in a plain llama"),
     ],
 )
 def test_tensors_that_would_be_ignored_are_refused(tmp_path: Path, name: str, message: str) -> None:

@@ -77,13 +77,13 @@ def write(
     without: Iterable[str] = (),
     architecture: str = "llama",
 ) -> Path:
-    """A GGUF file. `settings` go over the usual ones, `without` leaves some out; matrices are
-    stored as `kind`.
+    """A GGUF file. `settings` go over the usual ones, `without` leaves some out, and `llama.` in
+    their keys becomes the architecture; matrices are stored as `kind`.
     """
     writer = gguf.GGUFWriter(path, architecture)
     for key, value in ({**SETTINGS, **(settings or {})}).items():
         if key not in without:
-            _add(writer, key, value)
+            _add(writer, key.replace("llama.", f"{architecture}.", 1), value)
     for name, array in (tensors() if weights is None else weights).items():
         stored = "F32" if array.ndim == 1 else kind
         number = gguf.GGMLQuantizationType[stored]

@@ -1,4 +1,4 @@
-"""The engine Ponder owns: runs a loaded Llama model for many branches at once.
+"""The engine Ponder owns: runs a loaded model for many branches at once.
 
 The async face: it tokenises, checks, and posts work to the one thread that owns all tables. Any
 number of event loops may use it, one after the other or at the same time.

@@ -13,11 +13,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RopeScaling:
+    """How a model's rotary frequencies were slowed to reach further."""
+
+    kind: str
+    """"linear", "llama3" or "yarn"."""
+    divisors: tuple[float, ...]
+    """[head_dim / 2]: each pair's frequency is divided by its own."""
+    amplitude: float = 1.0
+    """YaRN's factor of the cosines and sines of queries and keys, so squared in the scores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """A decoder's shape. Rotary pairing is half-split: dimension j turns with j + head_dim / 2."""
 
     architecture: str
-    """Only "llama" for now."""
+    """"llama", "qwen2" or "qwen3"; what they differ in is spelt out below."""
     layers: int
     hidden: int
     intermediate: int
@@ -29,6 +41,11 @@ class ModelConfig:
     rope_theta: float
     context_length: int
     tied_embeddings: bool
+    qkv_bias: bool = False
+    """The projections to queries, keys and values add a bias."""
+    qk_norm: bool = False
+    """Each head's query and key is RMS-normed before it is rotated."""
+    rope_scaling: RopeScaling | None = None
 
 
 class Tokenizer(Protocol):

@@ -1,8 +1,8 @@
-"""Opens a GGUF file as a Llama model: config from its metadata, weights dequantised under their
-Hugging Face names.
+"""Opens a GGUF file: config from its metadata, weights dequantised under their Hugging Face names.
 
-The file is memory-mapped and read tensor by tensor, so at most one is held twice. Llama files carry
-the rows of Q and K interleaved for pairwise rotary; they are put back into half-split order here.
+The file is memory-mapped and read tensor by tensor, so at most one is held twice. Llama files (and
+no others) carry the rows of Q and K interleaved for pairwise rotary; they are put back into
+half-split order here.
 Dequantisation is the `gguf` library's. What cannot be run faithfully is refused by name.
 """
 
@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ponder.runtime.errors import InputError
 from ponder.runtime.models import layout
 from ponder.runtime.models.config import LoadedModel, ModelConfig
+from ponder.runtime.models.families import FAMILIES, KNOWN
 from ponder.runtime.models.gguf_header import Header, TensorEntry, Value, read_header
+from ponder.runtime.models.gguf_metadata import Metadata
+from ponder.runtime.models.rope_gguf import read_rope, with_divisors
 
 if TYPE_CHECKING:
     import numpy
@@ -30,16 +34,20 @@ _NAMES: Final = {
     "self_attn.q_proj.weight": "attn_q.weight",
     "self_attn.k_proj.weight": "attn_k.weight",
     "self_attn.v_proj.weight": "attn_v.weight",
+    "self_attn.q_proj.bias": "attn_q.bias",
+    "self_attn.k_proj.bias": "attn_k.bias",
+    "self_attn.v_proj.bias": "attn_v.bias",
+    "self_attn.q_norm.weight": "attn_q_norm.weight",
+    "self_attn.k_norm.weight": "attn_k_norm.weight",
     "self_attn.o_proj.weight": "attn_output.weight",
     "post_attention_layernorm.weight": "ffn_norm.weight",
     "mlp.gate_proj.weight": "ffn_gate.weight",
     "mlp.up_proj.weight": "ffn_up.weight",
     "mlp.down_proj.weight": "ffn_down.weight",
 }
+_DIVISORS: Final = "rope_freqs.weight"
 _NEUTRAL: Final[Mapping[str, tuple[Value, ...]]] = {
     "expert_count": (0,),
-    "rope.scale_linear": (1.0,),
-    "rope.scaling.factor": (0.0, 1.0),
     "attention.scale": (0.0,),
     "attention.sliding_window": (0,),
     "logit_scale": (0.0, 1.0),
@@ -53,7 +61,7 @@ def load_gguf(path: Path, *, dtype: layout.Precision, name: str) -> LoadedModel:
     """The whole model in memory, in `dtype`.
 
     Raises:
-        InputError: the file is cut short, corrupt, or not a plain Llama model.
+        InputError: the file is cut short, corrupt, or not a model that runs here.
     """
     from ponder.runtime.models.tokenizer_gguf import tokenizer_from_gguf
 
@@ -61,14 +69,13 @@ def load_gguf(path: Path, *, dtype: layout.Precision, name: str) -> LoadedModel:
     config = read_config(header, path)
     wanted = {file_name(name): shape for name, shape in layout.shapes(config).items()}
     found = {entry.name: entry.shape for entry in header.tensors.values()}
-    if "rope_freqs.weight" in found:
-        raise InputError(
-            f"{path}: rope scaling 'llama3' (tensor 'rope_freqs.weight') is not supported; "
-            "take a model without rope scaling"
-        )
-    layout.check_tensors(found, wanted, path)
+    if _DIVISORS in found:
+        wanted[_DIVISORS] = (config.head_dim // 2,)
+    layout.check_tensors(found, wanted, path, architecture=config.architecture)
     tokenizer = tokenizer_from_gguf(header.metadata, path)
     weights = _read_weights(header, config, path, dtype)
+    if _DIVISORS in found:
+        config = _with_divisors(header, config, path)
     return LoadedModel(name=name, config=config, weights=weights, tokenizer=tokenizer)
 
 
@@ -81,15 +88,20 @@ def file_name(name: str) -> str:
 
 
 def read_config(header: Header, path: Path) -> ModelConfig:
-    """The shape the metadata gives; refuses whatever a plain Llama model has not."""
-    metadata = _Metadata(header.metadata, path)
+    """The shape the metadata gives; refuses whatever a plain model has not.
+
+    The scaling that a tensor holds is not in it.
+    """
+    metadata = Metadata(header.metadata, path)
     architecture = metadata.text("general.architecture")
-    if architecture != "llama":
-        raise InputError(f"{path}: architecture {architecture!r} is not supported; known: llama")
+    if architecture not in FAMILIES:
+        raise InputError(f"{path}: architecture {architecture!r} is not supported; known: {KNOWN}")
     _refuse_extras(metadata)
     hidden, heads = metadata.count("embedding_length"), metadata.count("attention.head_count")
     if hidden < 1 or heads < 1:
         raise InputError(f"{path}: hidden size {hidden} and {heads} heads; both must be above 0")
+    head_dim = metadata.count("attention.key_length", hidden // heads)
+    rope = read_rope(metadata, head_dim=head_dim, context=metadata.count("context_length"))
     tokens = header.metadata.get("tokenizer.ggml.tokens")
     config = ModelConfig(
         architecture=architecture,
@@ -98,12 +110,15 @@ def read_config(header: Header, path: Path) -> ModelConfig:
         intermediate=metadata.count("feed_forward_length"),
         heads=heads,
         kv_heads=metadata.count("attention.head_count_kv", heads),
-        head_dim=metadata.count("attention.key_length", hidden // heads),
+        head_dim=head_dim,
         vocabulary=len(tokens) if isinstance(tokens, list) else metadata.count("vocab_size"),
         norm_epsilon=metadata.number("attention.layer_norm_rms_epsilon"),
-        rope_theta=metadata.number("rope.freq_base", 10000.0),
-        context_length=metadata.count("context_length"),
+        rope_theta=rope.theta,
+        context_length=rope.context_length,
         tied_embeddings=_NAMES[layout.HEAD] not in header.tensors,
+        qkv_bias=FAMILIES[architecture].qkv_bias,
+        qk_norm=FAMILIES[architecture].qk_norm,
+        rope_scaling=rope.scaling,
     )
     for key in ("attention.value_length", "rope.dimension_count"):
         if metadata.count(key, config.head_dim) != config.head_dim:
@@ -115,50 +130,11 @@ def read_config(header: Header, path: Path) -> ModelConfig:
     return config
 
 
-def _refuse_extras(metadata: _Metadata) -> None:
-    scaling = metadata.get("rope.scaling.type")
-    if scaling not in (None, "none"):
-        raise InputError(
-            f"{metadata.path}: rope scaling {scaling!r} is not supported; "
-            "take a model without rope scaling"
-        )
+def _refuse_extras(metadata: Metadata) -> None:
     for key, neutral in _NEUTRAL.items():
         value = metadata.get(key)
         if value is not None and value not in neutral:
             raise InputError(f"{metadata.path}: {key} {value!r} is not supported; leave it out")
-
-
-class _Metadata:
-    """Metadata with types checked; keys are the architecture's unless they say `general.`."""
-
-    def __init__(self, values: Mapping[str, Value], path: Path) -> None:
-        self._values = values
-        self.path = path
-
-    def get(self, key: str) -> Value | None:
-        return self._values.get(key if key.startswith("general.") else f"llama.{key}")
-
-    def text(self, key: str) -> str:
-        value = self.get(key)
-        if not isinstance(value, str):
-            raise self._wrong(key, value, "a text")
-        return value
-
-    def count(self, key: str, default: int | None = None) -> int:
-        value = default if self.get(key) is None else self.get(key)
-        if not isinstance(value, int):
-            raise self._wrong(key, value, "one whole number")
-        return value
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = default if self.get(key) is None else self.get(key)
-        if not isinstance(value, int | float):
-            raise self._wrong(key, value, "one number")
-        return value
-
-    def _wrong(self, key: str, value: object, wanted: str) -> InputError:
-        said = "is missing" if value is None else f"is {value!r}"
-        return InputError(f"{self.path}: metadata {key!r} {said}; it must be {wanted}")
 
 
 def _read_weights(
@@ -171,7 +147,10 @@ def _read_weights(
         _check_extent(entry, header.size, path)
     data = numpy.memmap(path, mode="r", dtype=numpy.uint8)
     target = torch.float32 if dtype == "float32" else torch.bfloat16
-    heads = {"self_attn.q_proj.weight": config.heads, "self_attn.k_proj.weight": config.kv_heads}
+    heads: dict[str, int] = {}
+    if FAMILIES[config.architecture].interleaved:
+        heads["self_attn.q_proj.weight"] = config.heads
+        heads["self_attn.k_proj.weight"] = config.kv_heads
     weights: dict[str, torch.Tensor] = {}
     for name in layout.shapes(config):
         values = _dequantised(data, header.tensors[file_name(name)])
@@ -182,6 +161,18 @@ def _read_weights(
             tensor = half_split(tensor, interleaved)
         weights[name] = tensor.to(target)
     return weights
+
+
+def _with_divisors(header: Header, config: ModelConfig, path: Path) -> ModelConfig:
+    """The config with the scaling that the file holds as a tensor."""
+    import numpy
+
+    entry = header.tensors[_DIVISORS]
+    _check_extent(entry, header.size, path)
+    divisors = _dequantised(numpy.memmap(path, mode="r", dtype=numpy.uint8), entry)
+    metadata = Metadata(header.metadata, path)
+    scaling = with_divisors(config.rope_scaling, divisors.tolist(), metadata)
+    return replace(config, rope_scaling=scaling)
 
 
 def half_split(weight: torch.Tensor, heads: int) -> torch.Tensor:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ponder.runtime.errors import InputError, ModelError, PonderError
+from ponder.runtime.models.families import FAMILIES
 from ponder.runtime.models.json_file import read_json
 
 _ALLOWED: Final = (
@@ -30,12 +31,13 @@ _ALLOWED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A Llama model in the local hub cache."""
+    """A model in the local hub cache that runs here."""
 
     name: str
     where: Path
     size: int
     """Bytes of its newest revision."""
+    architecture: str
 
 
 def snapshot(name: str) -> Path:
@@ -80,7 +82,7 @@ def snapshot(name: str) -> Path:
 
 
 def snapshots() -> list[Snapshot]:
-    """The Llama models in the local hub cache, by name. Touches no network."""
+    """The models in the local hub cache that run here, by name. Touches no network."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -94,19 +96,27 @@ def snapshots() -> list[Snapshot]:
             continue
         newest = max(repository.revisions, key=lambda r: r.last_modified)
         where = Path(newest.snapshot_path)
-        if _is_llama(where):
-            size = newest.size_on_disk
-            found.append(Snapshot(name=repository.repo_id, where=where, size=size))
+        if architecture := _architecture(where):
+            found.append(
+                Snapshot(
+                    name=repository.repo_id,
+                    where=where,
+                    size=newest.size_on_disk,
+                    architecture=architecture,
+                )
+            )
     return sorted(found, key=lambda s: s.name)
 
 
-def _is_llama(directory: Path) -> bool:
+def _architecture(directory: Path) -> str | None:
+    """None for what does not run here."""
     if not any(directory.glob("*.safetensors")):
-        return False
+        return None
     try:
-        return read_json(directory / "config.json").get("model_type") == "llama"
+        kind = read_json(directory / "config.json").get("model_type")
     except PonderError:  # not ours to complain about: somebody else's unfinished download
-        return False
+        return None
+    return kind if isinstance(kind, str) and kind in FAMILIES else None
 
 
 @contextmanager

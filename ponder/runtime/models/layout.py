@@ -1,4 +1,4 @@
-"""Which tensors a Llama model has, and of what shape, by their Hugging Face names.
+"""Which tensors a model has, and of what shape, by their Hugging Face names.
 
 Both readers (GGUF, safetensors) hold a file against this table before they read a single weight.
 Knows no file format.
@@ -7,7 +7,7 @@ Knows no file format.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -41,6 +41,11 @@ def shapes(config: ModelConfig) -> dict[str, Shape]:
         "mlp.up_proj.weight": (inner, hidden),
         "mlp.down_proj.weight": (hidden, inner),
     }
+    if config.qkv_bias:
+        layer |= {f"self_attn.{n}_proj.bias": (keys,) for n in "kv"}
+        layer["self_attn.q_proj.bias"] = (queries,)
+    if config.qk_norm:
+        layer |= {f"self_attn.{n}_norm.weight": (config.head_dim,) for n in "qk"}
     table: dict[str, Shape] = {EMBEDDING: (config.vocabulary, hidden)}
     for i in range(config.layers):
         table |= {f"model.layers.{i}.{name}": shape for name, shape in layer.items()}
@@ -52,9 +57,12 @@ def shapes(config: ModelConfig) -> dict[str, Shape]:
 
 def check_config(config: ModelConfig, where: Path) -> None:
     """Refuse a shape that no model can have."""
-    for name, value in asdict(config).items():
-        if not isinstance(value, str | bool) and not 0 < value < float("inf"):
-            raise InputError(f"{where}: {name} is {value!r}; it must be above 0")
+    for field in fields(config):
+        value: object = getattr(config, field.name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not 0 < value < float("inf"):
+            raise InputError(f"{where}: {field.name} is {value!r}; it must be above 0")
     if config.layers > MOST_LAYERS:  # a damaged count must not become a table of its length
         raise InputError(f"{where}: layers is {config.layers}; at most {MOST_LAYERS} are read")
     if config.heads % config.kv_heads:
@@ -65,12 +73,14 @@ def check_config(config: ModelConfig, where: Path) -> None:
         raise InputError(f"{where}: head_dim is {config.head_dim}; rotary pairs need an even one")
 
 
-def check_tensors(found: Mapping[str, Shape], wanted: Mapping[str, Shape], where: Path) -> None:
+def check_tensors(
+    found: Mapping[str, Shape], wanted: Mapping[str, Shape], where: Path, *, architecture: str
+) -> None:
     """Hold a file's tensors against the model's, both by the file's own names."""
     for name in sorted(found.keys() - wanted.keys()):
         raise InputError(
-            f"{where}: tensor {name!r} has no place in a plain Llama model (biases, experts and "
-            "RoPE factors are not supported)"
+            f"{where}: tensor {name!r} has no place in a plain {architecture} model (experts, "
+            "adapters and further biases are not supported)"
         )
     for name, shape in wanted.items():
         if name not in found:

@@ -1,8 +1,9 @@
-"""The Llama decoder in torch: runs one step plan against KV memory.
+"""The Llama decoder and its kin (Qwen2, Qwen3) in torch: runs one step plan against KV memory.
 
 Pre-norm blocks with grouped-query attention, rotary positions and SwiGLU (Touvron et al., arXiv
-2302.13971). Weights and sums are float32. Knows nothing of branches, sampling or text; a native
-step would take the same plan and memory.
+2302.13971); where the config says so, biases on queries, keys and values (Qwen2, arXiv 2407.10671)
+or a norm on each head's query and key (Qwen3, arXiv 2505.09388). Weights and sums are float32.
+Knows nothing of branches, sampling or text.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from ponder.runtime.errors import CapabilityError, ModelError
 from ponder.runtime.kernels.arrays import tensor_of
 from ponder.runtime.kernels.reference import merge, partial_attention
 from ponder.runtime.models.config import ModelConfig
-from ponder.runtime.models.rotary import rotary_table, rotate
+from ponder.runtime.models.families import FAMILIES, KNOWN
+from ponder.runtime.models.rotary import rotary_table, rotate, score_scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,6 +30,9 @@ class _Layer:
     attention_norm: Tensor
     qkv: Tensor
     """[(heads + 2 * kv_heads) * head_dim, hidden]"""
+    qkv_bias: Tensor | None
+    head_norm: Tensor | None
+    """[heads + kv_heads, head_dim], of queries, then keys."""
     output: Tensor
     mlp_norm: Tensor
     gate_up: Tensor
@@ -51,19 +56,18 @@ class Llama:
     """Weights ready to run."""
 
     def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
-        if config.architecture != "llama":
+        if config.architecture not in FAMILIES:
             raise CapabilityError(
-                f"architecture {config.architecture!r} is not one this engine runs; it runs 'llama'"
+                f"architecture {config.architecture!r} is not one this engine runs; it runs {KNOWN}"
             )
         self.config = config
         source = Weights(weights)
         self._embedding = source.take("model.embed_tokens.weight")
         self._head = self._embedding if config.tied_embeddings else source.take("lm_head.weight")
         self._norm = source.take("model.norm.weight")
-        self._layers = [_layer(source, i) for i in range(config.layers)]
-        self._cosines, self._sines = rotary_table(
-            config.head_dim, config.rope_theta, config.context_length
-        )
+        self._layers = [_layer(source, config, i) for i in range(config.layers)]
+        self._cosines, self._sines = rotary_table(config)
+        self._scale = score_scale(config)
 
     def hidden(self, plan: StepPlan, memory: KVMemory) -> Tensor:
         """Run the step; returns the normed last hidden states of the wanted rows, [wanted,
@@ -106,8 +110,12 @@ class Llama:
     ) -> Tensor:
         """Write the rows' keys and values; returns their queries [kv_heads, rows, group * dim]."""
         heads, kv_heads, width = self.config.heads, self.config.kv_heads, self.config.head_dim
-        qkv = functional.linear(x, layer.qkv).view(len(x), heads + 2 * kv_heads, width)
-        turned = rotate(qkv[:, : heads + kv_heads], *turn)
+        qkv = functional.linear(x, layer.qkv, layer.qkv_bias)
+        qkv = qkv.view(len(x), heads + 2 * kv_heads, width)
+        qk = qkv[:, : heads + kv_heads]
+        if layer.head_norm is not None:
+            qk = functional.rms_norm(qk, (width,), None, self.config.norm_epsilon) * layer.head_norm
+        turned = rotate(qk, *turn)
         keys.index_copy_(1, writes, turned[:, heads:].transpose(0, 1))
         values.index_copy_(1, writes, qkv[:, heads + kv_heads :].transpose(0, 1))
         return turned[:, :heads].reshape(len(x), kv_heads, -1).transpose(0, 1).contiguous()
@@ -128,7 +136,7 @@ class Llama:
                 keys.index_select(0, read.places).view(kv_heads, items, -1, width),
                 values.index_select(0, read.places).view(kv_heads, items, -1, width),
                 read.limits,
-                width**-0.5,
+                self._scale,
             )
             outputs.append(output.flatten(1, 2))
             lses.append(lse.flatten(1, 2))
@@ -177,14 +185,22 @@ class Weights:
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
-def _layer(source: Weights, index: int) -> _Layer:
+def _layer(source: Weights, config: ModelConfig, index: int) -> _Layer:
     prefix = f"model.layers.{index}"
     attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
+    bias = [f"{attention}.{name}_proj.bias" for name in "qkv"]
     return _Layer(
         attention_norm=source.take(f"{prefix}.input_layernorm.weight"),
         qkv=source.take(*(f"{attention}.{name}_proj.weight" for name in "qkv")),
+        qkv_bias=source.take(*bias) if config.qkv_bias else None,
+        head_norm=_head_norm(source, config, attention) if config.qk_norm else None,
         output=source.take(f"{attention}.o_proj.weight"),
         mlp_norm=source.take(f"{prefix}.post_attention_layernorm.weight"),
         gate_up=source.take(f"{mlp}.gate_proj.weight", f"{mlp}.up_proj.weight"),
         down=source.take(f"{mlp}.down_proj.weight"),
     )
+
+
+def _head_norm(source: Weights, config: ModelConfig, attention: str) -> Tensor:
+    query, key = (source.take(f"{attention}.{name}_norm.weight") for name in "qk")
+    return torch.cat((query.expand(config.heads, -1), key.expand(config.kv_heads, -1)))

@@ -74,8 +74,8 @@ def _load_directory(place: Path, dtype: Precision, name: str) -> LoadedModel:
 
 
 def known_models() -> list[KnownModel]:
-    """What can be opened by name: the embedded model, .gguf files in the cache, and Llama
-    snapshots in the local hub cache. Touches no network.
+    """What can be opened by name: the embedded model, .gguf files in the cache, and snapshots in
+    the local hub cache. Touches no network.
     """
     return [_embedded(), *_files(), *_snapshots()]
 
@@ -130,7 +130,7 @@ def _snapshots() -> list[KnownModel]:
             where=s.where,
             size=s.size,
             cached=True,
-            architecture="llama",
+            architecture=s.architecture,
             parameters=None,
         )
         for s in hub.snapshots()

@@ -142,7 +142,7 @@ class NativeLlama:
         config = self.config
         embedding = source.take("model.embed_tokens.weight")
         head = embedding if config.tied_embeddings else source.take("lm_head.weight")
-        cosines, sines = rotary_table(config.head_dim, config.rope_theta, config.context_length)
+        cosines, sines = rotary_table(config)
         for kind, tensor in (
             ("embedding", embedding),
             ("head", head),

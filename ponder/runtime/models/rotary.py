@@ -1,19 +1,36 @@
 """Rotary position embedding in half-split pairing: dimension j turns with j + head_dim / 2.
 
-Angles are computed in float64 from integer positions and rounded once.
+Angles are computed in float64 from integer positions and rounded once. What is here is rotation
+and nothing else: it composes, so a key that lies rotated in a cache may be rotated on.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from ponder.runtime.models.config import ModelConfig
 
-def rotary_table(head_dim: int, theta: float, positions: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, [positions, head_dim / 2] each."""
-    half = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
-    angles = torch.arange(positions, dtype=torch.float64)[:, None] * theta**-half
+
+def rotary_table(config: ModelConfig) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, [context_length, head_dim / 2] each."""
+    half = torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
+    frequencies = config.rope_theta**-half
+    if config.rope_scaling:
+        frequencies /= torch.tensor(config.rope_scaling.divisors, dtype=torch.float64)
+    angles = torch.arange(config.context_length, dtype=torch.float64)[:, None] * frequencies
     return angles.cos().float(), angles.sin().float()
+
+
+def score_scale(config: ModelConfig) -> float:
+    """What the scores of a query with keys are multiplied by."""
+    # YaRN multiplies the cosines and sines of both queries and keys by its amplitude. Here it is
+    # in the scores, squared, and nowhere else: were it in the table, a key or query rotated for a
+    # second time would take it twice.
+    amplitude = config.rope_scaling.amplitude if config.rope_scaling else 1.0
+    return amplitude * amplitude / math.sqrt(config.head_dim)
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""Opens a directory in the Hugging Face layout as a Llama model: config.json, safetensors (whole or
-sharded), tokeniser.
+"""Opens a directory in the Hugging Face layout: config.json, safetensors (whole or sharded),
+tokeniser.
 
-Only safetensors are read: pickles run code. What a plain Llama model has not (biases, RoPE scaling,
-quantised weights) is refused by name. Config defaults are those of the LlamaConfig class.
+Only safetensors are read: pickles run code. What the decoder has not (sliding windows, further
+biases, quantised weights) is refused by name. Config defaults are those of the family's class in
+transformers.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from ponder.runtime.errors import InputError
 from ponder.runtime.models import layout
 from ponder.runtime.models.config import LoadedModel, ModelConfig
-from ponder.runtime.models.json_file import read_json
+from ponder.runtime.models.families import FAMILIES, KNOWN
+from ponder.runtime.models.json_file import count, number, read_json
+from ponder.runtime.models.rope_json import read_rope
 
 if TYPE_CHECKING:
     import torch
@@ -29,15 +32,17 @@ _PLAIN: Final[Mapping[str, tuple[object, ...]]] = {
     "hidden_act": (None, "silu"),
     "quantization_config": (None,),
     "partial_rotary_factor": (None, 1.0),
+    "use_sliding_window": (None, False),
+    "dual_chunk_attention_config": (None,),
 }
-"""Settings that change the arithmetic, and the values that a plain Llama model has."""
+"""Settings that change the arithmetic, and the values that a plain model has."""
 
 
 def load_directory(path: Path, *, dtype: layout.Precision, name: str) -> LoadedModel:
     """The whole model in memory, in `dtype`.
 
     Raises:
-        InputError: a file is missing, cut short or corrupt, or the model is not a plain Llama.
+        InputError: a file is missing, cut short or corrupt, or the model is not one that runs here.
     """
     from ponder.runtime.models.tokenizer_json import tokenizer_from_directory
 
@@ -51,62 +56,47 @@ def read_config(path: Path) -> ModelConfig:
     """The model's shape from a config.json."""
     raw = read_json(path)
     kind = raw.get("model_type")
-    if kind != "llama":
-        raise InputError(f"{path}: model_type {kind!r} is not supported; known: llama")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise InputError(f"{path}: model_type {kind!r} is not supported; known: {KNOWN}")
     for key, plain in _PLAIN.items():
         if raw.get(key) not in plain:
             raise InputError(f"{path}: {key} {raw[key]!r} is not supported")
-    hidden, heads = _count(raw, "hidden_size", path), _count(raw, "num_attention_heads", path)
+    if not _full_attention(raw.get("layer_types")):
+        raise InputError(
+            f"{path}: layer_types {raw['layer_types']!r} is not supported; only 'full_attention' is"
+        )
+    family = FAMILIES[kind]
+    hidden, heads = count(raw, "hidden_size", path), count(raw, "num_attention_heads", path)
+    head_dim = count(raw, "head_dim", path, family.head_dim or hidden // heads)
+    context = count(raw, "max_position_embeddings", path, family.context_length)
+    rope = read_rope(raw, head_dim=head_dim, context=context, path=path)
+    # Left out, it is the class's default; null, it is as many as heads.
+    shared = heads if "num_key_value_heads" in raw else family.kv_heads or heads
     config = ModelConfig(
-        architecture="llama",
-        layers=_count(raw, "num_hidden_layers", path),
+        architecture=kind,
+        layers=count(raw, "num_hidden_layers", path),
         hidden=hidden,
-        intermediate=_count(raw, "intermediate_size", path),
+        intermediate=count(raw, "intermediate_size", path),
         heads=heads,
-        kv_heads=_count(raw, "num_key_value_heads", path, heads),
-        head_dim=_count(raw, "head_dim", path, hidden // heads),
-        vocabulary=_count(raw, "vocab_size", path),
-        norm_epsilon=_number(raw, "rms_norm_eps", path, 1e-6),
-        rope_theta=_rope_theta(raw, path),
-        context_length=_count(raw, "max_position_embeddings", path, 2048),
+        kv_heads=count(raw, "num_key_value_heads", path, shared),
+        head_dim=head_dim,
+        vocabulary=count(raw, "vocab_size", path),
+        norm_epsilon=number(raw, "rms_norm_eps", path, 1e-6),
+        rope_theta=rope.theta,
+        context_length=rope.context_length,
         tied_embeddings=raw.get("tie_word_embeddings", False) is True,
+        qkv_bias=family.qkv_bias,
+        qk_norm=family.qk_norm,
+        rope_scaling=rope.scaling,
     )
     layout.check_config(config, path)
     return config
 
 
-def _rope_theta(raw: Mapping[str, Any], path: Path) -> float:
-    """Newer configs say `rope_parameters`, older ones `rope_theta` and `rope_scaling`."""
-    theta = _number(raw, "rope_theta", path, 10000.0)
-    for key in ("rope_scaling", "rope_parameters"):
-        found: object = raw.get(key)
-        if found is None:
-            continue
-        if not isinstance(found, dict):
-            raise InputError(f"{path}: {key} is {found!r}; it must be an object")
-        settings = cast(dict[str, Any], found)
-        kind = settings.get("rope_type", settings.get("type", "default"))
-        if kind != "default" or settings.get("partial_rotary_factor", 1.0) != 1.0:
-            raise InputError(
-                f"{path}: rope scaling {kind!r} ({key} {settings!r}) is not supported; "
-                "take a model without rope scaling"
-            )
-        theta = _number(settings, "rope_theta", path, theta)
-    return theta
-
-
-def _count(raw: Mapping[str, Any], key: str, path: Path, default: int | None = None) -> int:
-    found: object = default if raw.get(key) is None else raw[key]
-    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise InputError(f"{path}: {key} is {found!r}; it must be a whole number above 0")
-    return found
-
-
-def _number(raw: Mapping[str, Any], key: str, path: Path, default: float) -> float:
-    found: object = default if raw.get(key) is None else raw[key]
-    if not isinstance(found, int | float) or isinstance(found, bool):
-        raise InputError(f"{path}: {key} is {found!r}; it must be a number")
-    return float(found)
+def _full_attention(kinds: object) -> bool:
+    if kinds is None:
+        return True
+    return isinstance(kinds, list) and set(cast(list[object], kinds)) <= {"full_attention"}
 
 
 def _read_weights(
@@ -122,7 +112,7 @@ def _read_weights(
         for file in files:
             with _opened(file) as opened:
                 found |= _shapes(opened, config, file)
-        layout.check_tensors(found, wanted, path)
+        layout.check_tensors(found, wanted, path, architecture=config.architecture)
         for file in files:
             with _opened(file) as opened:
                 for name in wanted.keys() & set(opened.keys()):
@@ -176,7 +166,7 @@ def _opened(file: Path) -> AbstractContextManager[_Opened]:
 
 
 def _shapes(opened: _Opened, config: ModelConfig, file: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes by name, without what a Llama model computes or shares for itself."""
+    """Shapes by name, without what a model computes or shares for itself."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name in opened.keys():  # noqa: SIM118 - no dict
         if name.endswith(".rotary_emb.inv_freq") or (

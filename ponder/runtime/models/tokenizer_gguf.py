@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from ponder.runtime.errors import InputError
 from ponder.runtime.models.chat import ChatTemplate
@@ -22,7 +22,9 @@ LLAMA3_SPLIT: Final = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_SPLITS: Final = ("gpt-2", "llama-bpe", "smollm")
+QWEN2_SPLIT: Final = LLAMA3_SPLIT.replace(r"\p{N}{1,3}", r"\p{N}")
+"""Each digit stands alone."""
+_SPLITS: Final = ("gpt-2", "llama-bpe", "qwen2", "smollm")
 _CONTROL: Final = 3
 _USER_DEFINED: Final = 4
 _NAMES: Final = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
@@ -109,6 +111,8 @@ def _added(tokens: list[str], kinds: Value | None) -> list[AddedToken]:
 def _assemble(model: models.BPE, split: Value, added: list[AddedToken]) -> Tokenizer:
     """A tokeniser on a model that may be shared."""
     tokenizer = Tokenizer(model)
+    if split == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = _splitter(split)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens(added)  # pyright: ignore[reportUnknownMemberType] - a bare list there
@@ -121,6 +125,7 @@ def _splitter(split: Value) -> pre_tokenizers.PreTokenizer:
     if split == "smollm":
         digits = pre_tokenizers.Digits(individual_digits=True)
         return pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    words = pre_tokenizers.Split(Regex(LLAMA3_SPLIT), behavior="isolated")
+    pattern = QWEN2_SPLIT if split == "qwen2" else LLAMA3_SPLIT
+    words = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     return pre_tokenizers.Sequence([words, letters])

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,10 @@ Model = Annotated[
         help="embedded (SmolLM2-135M-Instruct), scripted (a toy, no model), a path, or ORG/NAME.",
     ),
 ]
+Weights = Annotated[
+    str,
+    typer.Option("--weights", help="float32, bfloat16 or int8: faster, answers differ a little."),
+]
 BudgetTokens = Annotated[
     int | None, typer.Option(help="Tokens a question may cost: given, drawn and scored.")
 ]
@@ -53,6 +58,7 @@ def solve(
     question: Annotated[str, typer.Argument(help="What to answer; - reads standard input.")],
     strategy: Strategy = "self_consistency",
     model: Model = "embedded",
+    weights: Weights = "float32",
     seed: Annotated[int | None, typer.Option(help="Drawn, and told, if left out.")] = None,
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
@@ -69,7 +75,7 @@ def solve(
     asked = Question(text=_standard_input() if question == "-" else question)
 
     async def run() -> Result:
-        async with _runtime(model, concurrency) as runtime:
+        async with _runtime(model, concurrency, weights) as runtime:
             with _bar("thinking", runtime.plan(expression, asked).total.calls) as advance:
                 return await runtime.solve(
                     asked,
@@ -99,6 +105,7 @@ def evaluate(
     difficulty: Annotated[int | None, typer.Option(help="Of wordproblems, 1 to 6.")] = None,
     strategy: Strategy = "self_consistency",
     model: Model = "embedded",
+    weights: Weights = "float32",
     out: Annotated[
         Path | None, typer.Option(help="Directory of the run; the same command resumes it.")
     ] = None,
@@ -119,7 +126,7 @@ def evaluate(
     )
 
     async def run() -> Report:
-        async with _runtime(model, concurrency) as runtime:
+        async with _runtime(model, concurrency, weights) as runtime:
             with _bar(task, len(examples)) as advance:
                 return await run_task(
                     runtime,
@@ -184,24 +191,23 @@ def models(as_json: AsJson = False) -> None:
     """List the models that can be opened by name on this machine."""
     from ponder.runtime import known_models
 
-    found = [
-        {
-            "name": model.name,
-            "architecture": model.architecture,
-            "parameters": model.parameters,
-            "bytes": model.size,
-            "cached": model.cached,
-            "path": str(model.where),
-        }
-        for model in known_models()
-    ]
+    found = [{**asdict(model), "where": str(model.where)} for model in known_models()]
     if as_json:
         _print_json(found)
         return
     for model in found:
         state = "ready" if model["cached"] else "fetched when first used"
-        typer.echo(f"{model['name']}  {model['bytes']:,} bytes, {state}  {model['path']}")
+        typer.echo(f"{model['name']}  {model['size']:,} bytes, {state}  {model['where']}")
     typer.echo("scripted  no model: a toy oracle to try things out with")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Tell what this machine and this installation run models with."""
+    from ponder.runtime import describe_platform
+
+    found = asdict(describe_platform())
+    typer.echo(json.dumps(found, indent=None if as_json else 2))
 
 
 def main() -> None:
@@ -224,12 +230,14 @@ def main() -> None:
 
 
 @asynccontextmanager
-async def _runtime(model: str, concurrency: int) -> AsyncGenerator[Runtime]:
+async def _runtime(
+    model: str, concurrency: int, weights: str = "float32"
+) -> AsyncGenerator[Runtime]:
     from ponder.orchestrator import Runtime
     from ponder.runtime import open_engine
     from ponder.verifiers import MathEquivalence
 
-    engine, equivalence = open_engine(model), MathEquivalence()
+    engine, equivalence = open_engine(model, weights=weights), MathEquivalence()
     try:
         yield Runtime(engine, equivalence=equivalence, concurrency=concurrency)
     finally:

@@ -94,6 +94,13 @@ def test_plan_strategies_and_models_answer_in_json() -> None:
     assert "SmolLM2-135M-Instruct" in [model["name"] for model in answered("models")]
 
 
+def test_doctor_tells_what_runs_models() -> None:
+    found = answered("doctor")
+    assert found["kernels"] == ("native" if found["instruction_sets"] else "torch")
+    assert "float32" in found["weight_formats"]
+    assert found["threads"] >= 1
+
+
 def test_plan_draws_a_picture() -> None:
     assert ponder("plan", "self_consistency", "--picture").stdout.startswith(b"flowchart")
 
@@ -105,6 +112,8 @@ def test_plan_draws_a_picture() -> None:
         (("solve", "hi", "-s", "self_consitency"), "did you mean 'self_consistency'"),
         (("solve", "hi", "--budget-tokens", "0"), "tokens is 0"),
         (("solve", "hi", "--concurrency", "0"), "concurrency is 0"),
+        (("solve", "hi", "--weights", "int9"), "did you mean 'int8'"),
+        (("solve", "hi", "--weights", "int8"), "the scripted engine has none"),
         (("eval", "gsm9k"), "did you mean 'gsm8k'"),
         (("eval", "wordproblems", "--difficulty", "9"), "difficulty is 9"),
         (("eval", "gsm8k", "--data", "nothere.jsonl"), "nothere.jsonl"),

@@ -12,6 +12,7 @@ from ponder.runtime.errors import (
     PoolExhausted,
     unknown,
 )
+from ponder.runtime.kernels.choice import Platform, describe_platform
 from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_model
 from ponder.runtime.opening import open_engine
 from ponder.runtime.scripted import ScriptedEngine
@@ -48,6 +49,7 @@ __all__ = [
     "Logits",
     "Message",
     "ModelError",
+    "Platform",
     "PonderError",
     "PoolExhausted",
     "Prompt",
@@ -56,6 +58,7 @@ __all__ = [
     "ScriptedEngine",
     "Segment",
     "Usage",
+    "describe_platform",
     "known_models",
     "load_model",
     "open_engine",

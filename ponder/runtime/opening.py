@@ -6,29 +6,35 @@ The one place that knows which engines there are. Imports torch only when a real
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Literal
 
 from ponder.runtime.api import Engine
 from ponder.runtime.errors import InputError
+from ponder.runtime.kernels.choice import read_weight_format
 from ponder.runtime.scripted import ScriptedEngine
 
 EMBEDDED = "embedded"
 SCRIPTED = "scripted"
-Dtype = Literal["float32", "bfloat16"]
 
 
-def open_engine(model: str = EMBEDDED, *, pages: int | None = None) -> Engine:
+def open_engine(
+    model: str = EMBEDDED, *, weights: str = "float32", pages: int | None = None
+) -> Engine:
     """An engine for `model`; close it when done.
 
     Args:
         model: "embedded" (SmolLM2-135M-Instruct), "scripted" (a toy oracle, no model at all), the
             path of a GGUF file or of a directory in Hugging Face layout, or ORG/NAME on the hub.
+        weights: what a model's weights are rounded to; all but "float32" need the native step.
+            "bfloat16" and "int8" are faster and answer a little differently.
         pages: KV pages of 16 tokens; None lets the engine choose by the memory there is.
 
     Raises:
         InputError: there is no such model, it cannot be read, or the `engine` extra is missing.
     """
+    weight_format = read_weight_format(weights)
     if model == SCRIPTED:
+        if weight_format != "float32":
+            raise InputError(f"weights {weights!r}: the scripted engine has none; leave it out")
         return ScriptedEngine()
     missing = [name for name in ("torch", "tokenizers", "gguf") if find_spec(name) is None]
     if missing:
@@ -39,4 +45,4 @@ def open_engine(model: str = EMBEDDED, *, pages: int | None = None) -> Engine:
     from ponder.runtime.engine.engine import LocalEngine
     from ponder.runtime.models.load import load_model
 
-    return LocalEngine(load_model(model), pages=pages)
+    return LocalEngine(load_model(model), weight_format=weight_format, pages=pages)

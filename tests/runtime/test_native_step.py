@@ -24,7 +24,7 @@ from torch import Tensor
 from ponder.runtime import InputError, ModelError
 from ponder.runtime.engine.plan import Work
 from ponder.runtime.kernels import native
-from ponder.runtime.kernels.choice import choose_runner, describe
+from ponder.runtime.kernels.choice import choose_runner, describe_platform
 from ponder.runtime.models import LoadedModel
 from ponder.runtime.models.llama import Llama
 from ponder.runtime.models.native_llama import NativeLlama, WeightFormat
@@ -191,8 +191,8 @@ def test_torch_serves_where_the_native_step_cannot(monkeypatch: pytest.MonkeyPat
     assert choose_runner(model, kernels="torch", threads=1).description == "float32, torch"
     monkeypatch.setattr(native, "library", lambda: None)
     assert choose_runner(model, threads=1).description == "float32, torch"
-    assert describe().kernels == "torch"
-    assert describe().weight_formats == ("float32",)
+    assert describe_platform().kernels == "torch"
+    assert describe_platform().weight_formats == ("float32",)
     with pytest.raises(InputError, match="not built"):
         choose_runner(model, weight_format="int8", threads=1)
     with pytest.raises(InputError, match="did you mean 'bfloat16'"):
@@ -201,7 +201,7 @@ def test_torch_serves_where_the_native_step_cannot(monkeypatch: pytest.MonkeyPat
 
 def test_the_doctor_hears_of_the_native_step() -> None:
     require("")
-    platform = describe()
+    platform = describe_platform()
     assert platform.kernels == "native"
     assert platform.instruction_set in platform.instruction_sets
     assert platform.instruction_sets[-1] == "portable"

@@ -1,12 +1,12 @@
 """What each platform uses, chosen once when an engine starts: the compiled step where it was built
-and the model has a shape it runs, else torch. `describe` tells the doctor.
+and the model has a shape it runs, else torch. `describe_platform` tells the doctor.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from ponder.runtime.errors import InputError, unknown
 from ponder.runtime.kernels import native
@@ -33,7 +33,7 @@ class Platform:
     threads: int
 
 
-def describe() -> Platform:
+def describe_platform() -> Platform:
     """For `ponder doctor`."""
     sets = native.instruction_sets()
     return Platform(
@@ -43,6 +43,13 @@ def describe() -> Platform:
         weight_formats=tuple(native.FORMATS) if sets else ("float32",),
         threads=os.cpu_count() or 1,
     )
+
+
+def read_weight_format(name: str) -> WeightFormat:
+    """Raises `InputError` for a name that is none, with the nearest that is."""
+    if name not in get_args(WeightFormat):
+        raise InputError(unknown("weight format", name, get_args(WeightFormat)))
+    return cast(WeightFormat, name)
 
 
 def choose_runner(
@@ -57,8 +64,7 @@ def choose_runner(
     Raises:
         InputError: what was asked for by name is not to be had here; the text says why.
     """
-    if weight_format not in native.FORMATS:
-        raise InputError(unknown("weight format", weight_format, native.FORMATS))
+    read_weight_format(weight_format)
     if kernels not in ("auto", "native", "torch"):
         raise InputError(unknown("kernels", kernels, ("auto", "native", "torch")))
     reason = _why_not_native(model.config)

@@ -97,18 +97,14 @@ def solve(
 @app.command(name="eval")
 def evaluate(
     task: Annotated[str, typer.Argument(help="gsm8k, math500, aime24, multiarith, wordproblems.")],
-    data: Annotated[
-        Path | None, typer.Option(help="JSONL with id, question, answer; not from the hub.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="JSONL: id, question, answer.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take the first so many.")] = None,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="By the seed, then cut.")] = False,
     difficulty: Annotated[int | None, typer.Option(help="Of wordproblems, 1 to 6.")] = None,
     strategy: Strategy = "self_consistency",
     model: Model = "embedded",
     weights: Weights = "float32",
-    out: Annotated[
-        Path | None, typer.Option(help="Directory of the run; the same command resumes it.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where a run is kept, and resumed.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds, equal answers.")] = 0,
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,

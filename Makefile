@@ -1,6 +1,8 @@
 # `make run` and `make test` each work alone on a fresh clone; both set up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+# What an installation is made from: the native step is compiled by it.
+BUILT := pyproject.toml $(wildcard ponder/runtime/kernels/native/*)
 # OpenMP threads that spin between steps starve the other core's work; sleeping costs microseconds.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -26,11 +28,11 @@ types: .venv/dev
 	@$(PYTHON) -c 'import sys; sys.exit("Ponder needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 
-.venv/run: pyproject.toml | .venv/bin/python
+.venv/run: $(BUILT) | .venv/bin/python
 	$(BIN)/pip install --quiet --editable '.[all]'
 	@touch $@
 
-.venv/dev: pyproject.toml | .venv/bin/python
+.venv/dev: $(BUILT) | .venv/bin/python
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 

@@ -19,7 +19,7 @@ import typer
 
 if TYPE_CHECKING:
     from ponder.evals import Progress, Report
-    from ponder.orchestrator import Plan, Result, Runtime
+    from ponder.orchestrator import Result, Runtime
 
 app = typer.Typer(
     name="ponder",
@@ -154,21 +154,23 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Check a strategy and tell what it costs at most, before a token is spent."""
-    from ponder.orchestrator import Budget, load_strategy, mermaid, plan_data, plan_table
+    from ponder import orchestrator
+    from ponder.runtime import open_engine
     from ponder.verifiers import Question
 
-    expression = load_strategy(strategy)
+    expression = orchestrator.load_strategy(strategy)
     asked = None if question is None else Question(text=question)
-
-    async def run() -> Plan:
-        async with _runtime(model, 1) as runtime:
-            return runtime.plan(expression, asked, budget=Budget(tokens=budget_tokens))
-
-    made = asyncio.run(run())
+    budget = orchestrator.Budget(tokens=budget_tokens)
+    engine = open_engine(model)
+    try:
+        made = orchestrator.plan(expression, engine, question=asked, budget=budget)
+    finally:
+        asyncio.run(engine.close())
     if as_json:
-        _print_json(plan_data(made))
+        _print_json(orchestrator.plan_data(made))
     else:
-        typer.echo(mermaid(expression) if picture else plan_table(made), nl=picture)
+        shown = orchestrator.mermaid(expression) if picture else orchestrator.plan_table(made)
+        typer.echo(shown.rstrip())
 
 
 @app.command()
@@ -226,9 +228,7 @@ def main() -> None:
 
 
 @asynccontextmanager
-async def _runtime(
-    model: str, concurrency: int, weights: str = "float32"
-) -> AsyncGenerator[Runtime]:
+async def _runtime(model: str, concurrency: int, weights: str) -> AsyncGenerator[Runtime]:
     from ponder.orchestrator import Runtime
     from ponder.runtime import open_engine
     from ponder.verifiers import MathEquivalence

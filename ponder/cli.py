@@ -43,7 +43,7 @@ Model = Annotated[
 ]
 Weights = Annotated[
     str,
-    typer.Option("--weights", help="float32, bfloat16 or int8: faster, answers differ a little."),
+    typer.Option("--weights", help="float32, bfloat16 (faster) or int8 (faster, less right)."),
 ]
 BudgetTokens = Annotated[
     int | None, typer.Option(help="Tokens a question may cost: given, drawn and scored.")

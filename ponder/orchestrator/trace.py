@@ -38,7 +38,10 @@ class Trace:
         try:
             self._write(path)
         except OSError as error:
-            raise PonderError(f"no trace could be written to {str(path)!r}: {error}") from error
+            raise PonderError(
+                f"no trace could be written to {str(path)!r}: {error.strerror or error}; make room "
+                "or give another place, then run again: what was written before is whole"
+            ) from error
 
     def _write(self, path: Path) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

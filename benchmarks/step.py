@@ -20,13 +20,12 @@ from dataclasses import asdict
 import torch
 
 from ponder.runtime import Sampling
-from ponder.runtime.engine.plan import Work
 from ponder.runtime.engine.pool import PagePool
-from ponder.runtime.engine.sampler import make_rule
 from ponder.runtime.engine.view import View
-from ponder.runtime.kernels.choice import WeightFormat, choose_runner
 from ponder.runtime.models import LoadedModel, load_model
-from ponder.runtime.models.runner import Runner, StepTime
+from ponder.runtime.runners.api import Runner, StepTime, Work
+from ponder.runtime.runners.choice import WeightFormat, choose_runner
+from ponder.runtime.runners.sampler import make_rule
 
 PAGES = 1200
 CHUNK = 512

@@ -12,9 +12,9 @@ from ponder.runtime.errors import (
     PoolExhausted,
     unknown,
 )
-from ponder.runtime.kernels.choice import Platform, describe_platform
 from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_model
 from ponder.runtime.opening import open_engine
+from ponder.runtime.runners.choice import Platform, describe_platform
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import (

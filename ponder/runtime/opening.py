@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from ponder.runtime.api import Engine
 from ponder.runtime.errors import InputError
-from ponder.runtime.kernels.choice import read_weight_format
+from ponder.runtime.runners.choice import read_weight_format
 from ponder.runtime.scripted import ScriptedEngine
 
 EMBEDDED = "embedded"

@@ -12,12 +12,10 @@ import torch
 from tiny_llama import CONFIG, tiny
 from torch import Tensor
 
-from ponder.runtime.engine.plan import Work
-from ponder.runtime.engine.pool import PAGE
 from ponder.runtime.kernels import native
 from ponder.runtime.models.config import LoadedModel, ModelConfig
-from ponder.runtime.models.native_llama import NativeLlama, WeightFormat
-from ponder.runtime.models.runner import Runner
+from ponder.runtime.runners.api import PAGE, Runner, Work
+from ponder.runtime.runners.native_llama import NativeLlama, WeightFormat
 
 Slots = npt.NDArray[np.int64]
 

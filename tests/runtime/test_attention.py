@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from tiny_llama import CONFIG
 from torch import Tensor
 
-from ponder.runtime.engine.plan import StepPlan, Work, make_plan
 from ponder.runtime.engine.pool import PagePool
 from ponder.runtime.engine.view import View
 from ponder.runtime.kernels.reference import merge, partial_attention
 from ponder.runtime.models.rotary import rotary_table, rotate
+from ponder.runtime.runners.api import Work
+from ponder.runtime.runners.plan import StepPlan, make_plan
 
 DIM = 8
 

@@ -14,8 +14,8 @@ import torch
 
 from ponder.runtime import BranchPath, Sampling
 from ponder.runtime.engine.engine import LocalEngine
-from ponder.runtime.kernels.choice import Kernels
 from ponder.runtime.models import LoadedModel
+from ponder.runtime.runners.choice import Kernels
 
 TOKENS = 64
 GREEDY = Sampling(max_tokens=TOKENS, temperature=0)

@@ -220,7 +220,7 @@ def test_a_dead_thread_fails_everybody_and_names_the_cause(monkeypatch: pytest.M
         branches = [await engine.open("prompt", path=PATH.child(i)) for i in range(5)]
         tasks = [asyncio.create_task(branch.extend(LONG)) for branch in branches]
         await under_way(engine, 3)
-        monkeypatch.setattr("ponder.runtime.models.llama.Llama.hidden", boom)
+        monkeypatch.setattr("ponder.runtime.runners.torch_llama.Llama.hidden", boom)
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(result, ModelError)
             assert isinstance(result.__cause__, ZeroDivisionError)

@@ -18,14 +18,16 @@ from tiny_families import CASES, LLAMA3, ORIGINAL, YARN
 
 from ponder.runtime import BranchPath, InputError, Sampling
 from ponder.runtime.engine.engine import LocalEngine
-from ponder.runtime.engine.plan import Work, make_plan
-from ponder.runtime.engine.pool import PAGE, PagePool, allocate_memory
+from ponder.runtime.engine.pool import PagePool
 from ponder.runtime.engine.view import View
 from ponder.runtime.kernels import native
-from ponder.runtime.kernels.choice import choose_runner
 from ponder.runtime.models import LoadedModel, ModelConfig, load_model
-from ponder.runtime.models.llama import Llama
 from ponder.runtime.models.rotary import rotary_table, rotate, score_scale
+from ponder.runtime.runners.api import PAGE, Work
+from ponder.runtime.runners.choice import choose_runner
+from ponder.runtime.runners.memory import allocate_memory
+from ponder.runtime.runners.plan import make_plan
+from ponder.runtime.runners.torch_llama import Llama
 
 LENGTH, GREEDY = 3 * ORIGINAL, 32
 TOLERANCE = 1e-5

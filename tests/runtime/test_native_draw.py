@@ -13,9 +13,9 @@ from tiny_llama import CONFIG, tiny
 from torch import Tensor
 
 from ponder.runtime import Sampling
-from ponder.runtime.engine.sampler import FORBIDDEN, NOT_FINITE, Draw, draw, make_rule
 from ponder.runtime.kernels import native
-from ponder.runtime.models.native_llama import NativeLlama
+from ponder.runtime.runners.native_llama import NativeLlama
+from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, draw, make_rule
 
 VOCABULARY = 1003
 ROWS = 8

@@ -11,7 +11,7 @@ from tiny_llama import CONFIG, tiny
 
 from ponder.runtime import BranchPath, Sampling, Segment
 from ponder.runtime.engine.engine import LocalEngine
-from ponder.runtime.models.native_llama import WeightFormat
+from ponder.runtime.runners.native_llama import WeightFormat
 
 MODEL = tiny(replace(CONFIG, head_dim=32), ends=False)
 PATH = BranchPath(5, ("native",))

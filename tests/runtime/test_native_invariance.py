@@ -19,11 +19,10 @@ from native_cases import (
 )
 from torch import Tensor
 
-from ponder.runtime.engine.plan import Work
-from ponder.runtime.engine.pool import PAGE
 from ponder.runtime.kernels import native
 from ponder.runtime.models.config import LoadedModel
-from ponder.runtime.models.native_llama import NativeLlama, WeightFormat
+from ponder.runtime.runners.api import PAGE, Work
+from ponder.runtime.runners.native_llama import NativeLlama, WeightFormat
 
 LENGTH = 330
 """Two segments of 256 positions, and a block begun."""

@@ -22,13 +22,13 @@ from native_cases import (
 from torch import Tensor
 
 from ponder.runtime import InputError, ModelError
-from ponder.runtime.engine.plan import Work
 from ponder.runtime.kernels import native
-from ponder.runtime.kernels.choice import choose_runner, describe_platform
 from ponder.runtime.models import LoadedModel
-from ponder.runtime.models.llama import Llama
-from ponder.runtime.models.native_llama import NativeLlama, WeightFormat
-from ponder.runtime.models.runner import Runner, TorchRunner
+from ponder.runtime.runners.api import Runner, Work
+from ponder.runtime.runners.choice import choose_runner, describe_platform
+from ponder.runtime.runners.native_llama import NativeLlama, WeightFormat
+from ponder.runtime.runners.torch_llama import Llama
+from ponder.runtime.runners.torch_runner import TorchRunner
 
 ERROR: dict[WeightFormat, float] = {"float32": 1e-5, "bfloat16": 0.04, "int8": 0.15}
 """Norm of the difference over norm of the logits, at most. These random models magnify rounding:

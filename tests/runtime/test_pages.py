@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ponder.runtime import ModelError, PoolExhausted
-from ponder.runtime.engine.pool import PAGE, PagePool
+from ponder.runtime.engine.pool import PagePool
 from ponder.runtime.engine.radix import RadixTree
 from ponder.runtime.engine.view import Span, View, cut
+from ponder.runtime.runners.api import PAGE
 
 PAGES = 24
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=40)

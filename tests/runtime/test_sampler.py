@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ponder.runtime import InputError, Sampling
-from ponder.runtime.engine.sampler import FORBIDDEN, NOT_FINITE, draw, make_rule
+from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, draw, make_rule
 from ponder.runtime.script import truncate
 
 VOCABULARY = 700

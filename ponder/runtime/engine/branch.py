@@ -16,11 +16,11 @@ from weakref import finalize
 from ponder.runtime.engine.core import Core
 from ponder.runtime.engine.jobs import Decode, Job, Prefill, Read, ScorePart
 from ponder.runtime.engine.loop import EngineThread
-from ponder.runtime.engine.sampler import make_rule
 from ponder.runtime.engine.stream import Stream
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.errors import BranchClosed, ContextOverflow, InputError
 from ponder.runtime.models.config import ModelConfig, Tokenizer
+from ponder.runtime.runners.sampler import make_rule
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import Finish, Logits, Sampling, Scored, Segment, Usage
 

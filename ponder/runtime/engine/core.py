@@ -17,15 +17,14 @@ import torch
 from torch import Tensor
 
 from ponder.runtime.engine.jobs import Decode, Job, Prefill, Read, ScorePart
-from ponder.runtime.engine.plan import Work
-from ponder.runtime.engine.pool import PAGE, PagePool
+from ponder.runtime.engine.pool import PagePool
 from ponder.runtime.engine.radix import RadixTree
-from ponder.runtime.engine.sampler import NOT_FINITE, Draw, log_normalisers
 from ponder.runtime.engine.scheduler import Lane, Scheduler, Share
 from ponder.runtime.engine.view import View
 from ponder.runtime.errors import InputError, ModelError, PoolExhausted
 from ponder.runtime.kernels.arrays import floats
-from ponder.runtime.models.runner import Runner
+from ponder.runtime.runners.api import PAGE, Runner, Work
+from ponder.runtime.runners.sampler import NOT_FINITE, Draw, log_normalisers
 from ponder.runtime.seeds import uniform
 from ponder.runtime.values import Finish
 

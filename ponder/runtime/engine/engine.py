@@ -20,8 +20,8 @@ from ponder.runtime.engine.jobs import Prefill
 from ponder.runtime.engine.loop import EngineThread
 from ponder.runtime.engine.pool import default_pages
 from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
-from ponder.runtime.kernels.choice import Kernels, WeightFormat, choose_runner
 from ponder.runtime.models.config import LoadedModel, ModelConfig, Tokenizer
+from ponder.runtime.runners.choice import Kernels, WeightFormat, choose_runner
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import Capabilities, EngineStats, Prompt, Usage
 

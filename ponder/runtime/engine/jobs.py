@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from ponder.runtime.engine.sampler import Rule
 from ponder.runtime.engine.text import TextTail
+from ponder.runtime.runners.sampler import Rule
 from ponder.runtime.values import Finish, Scored
 
 Command = Callable[[], None]

@@ -1,4 +1,4 @@
-"""The pool of KV pages: a free list and a count of holders for each page, and the memory behind it.
+"""The pool of KV pages: a free list and a count of holders for each page.
 
 Counts only; who holds a page and which tokens lie in it is the business of views and of the prefix
 tree. A page that two hold is never written (copy on write happens by starting a new page).
@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ponder.runtime.errors import ModelError, PoolExhausted
+from ponder.runtime.runners.api import PAGE
 
 if TYPE_CHECKING:
-    import torch
-
     from ponder.runtime.models.config import ModelConfig
 
-PAGE = 16
-"""Tokens a page."""
 LARGEST = 4 << 30
 """Bytes of KV that an engine takes unasked, at most."""
 
@@ -79,35 +75,6 @@ class PagePool:
             self._shared -= count == 2
             if count == 1:
                 self._free.append(page)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class KVMemory:
-    """Keys and values, each [layers, kv_heads, slots, head_dim]; slot = page * PAGE + offset."""
-
-    keys: torch.Tensor
-    values: torch.Tensor
-
-
-def allocate_memory(config: ModelConfig, pages: int) -> KVMemory:
-    """Zeroed float32 memory; the system hands out a page of it when it is first written."""
-    import numpy as np
-
-    from ponder.runtime.kernels.arrays import tensor_of
-
-    shape = (config.layers, config.kv_heads, pages * PAGE, config.head_dim)
-    try:
-        keys, values = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    except MemoryError as error:
-        raise PoolExhausted(
-            f"{pages!r} KV pages need {pages * page_bytes(config)} bytes, more than the system "
-            "gives; open the engine with fewer pages"
-        ) from error
-    return KVMemory(keys=tensor_of(keys), values=tensor_of(values))
-
-
-def page_bytes(config: ModelConfig) -> int:
-    return 2 * 4 * PAGE * config.layers * config.kv_heads * config.head_dim
 
 
 def default_pages(config: ModelConfig, page_bytes: int) -> int:

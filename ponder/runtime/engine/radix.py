@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ponder.runtime.engine.pool import PagePool
 from ponder.runtime.engine.view import Span, cut
+from ponder.runtime.runners.plan import common
 
 Tokens = npt.NDArray[np.int64]
 
@@ -29,14 +30,6 @@ class _Node:
         self.spans = spans
         self.used = used
         self.children: dict[int, _Node] = {}
-
-
-def common(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> int:
-    """Length of the longest common prefix."""
-    shorter = min(len(a), len(b))
-    different = a[:shorter] != b[:shorter]
-    first = int(different.argmax()) if shorter else 0
-    return first if shorter and different[first] else shorter
 
 
 class RadixTree:

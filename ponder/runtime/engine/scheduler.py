@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ponder.runtime.engine.jobs import Job, Prefill
-from ponder.runtime.engine.pool import PAGE, PagePool
+from ponder.runtime.engine.pool import PagePool
 from ponder.runtime.engine.radix import RadixTree
 from ponder.runtime.engine.view import View
+from ponder.runtime.runners.api import PAGE
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -11,12 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from ponder.runtime.engine.pool import PAGE, PagePool
-
-Slots = npt.NDArray[np.int64]
-"""Places in KV memory, one a token: page * PAGE + offset."""
+from ponder.runtime.engine.pool import PagePool
+from ponder.runtime.runners.api import PAGE, Slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,19 +7,55 @@ runner owns the KV memory behind the pool's page numbers; it knows nothing of br
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
-from ponder.runtime.engine.plan import Work, make_plan
-from ponder.runtime.engine.pool import KVMemory, allocate_memory, page_bytes
-from ponder.runtime.engine.sampler import Draw, Rule, draw
-from ponder.runtime.errors import ModelError
 from ponder.runtime.models.config import ModelConfig
-from ponder.runtime.models.llama import Llama
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ponder.runtime.runners.sampler import Draw, Rule
+
+
+PAGE = 16
+"""Tokens a KV page."""
+BLOCK = 64
+"""Places that attention takes at a time; all of them at one shift."""
+Ints = npt.NDArray[np.int64]
+Slots = Ints
+"""Places in KV memory, one a token: page * PAGE + offset; -1 is a hole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Work:
+    """What one branch does in a step: its newest `len(tokens)` tokens, each a row."""
+
+    tokens: Sequence[int]
+    slots: Slots
+    """The place of every token the last row sees, in the view's order, the new ones last. Holes
+    (-1) stand where a stretch of the view starts; the rows themselves have none. A row sees what
+    comes before it here, whatever its position. Places whose offset in their page is their index
+    modulo PAGE are read by whole pages, others are gathered.
+    """
+    wanted: int
+    """How many of the last rows need logits."""
+    positions: Ints | None = None
+    """[rows], each row's position in the view; None: its index in `slots`."""
+    homes: Ints | None = None
+    """[rows], the position that each row's key is rotated for; None: its position."""
+    shifts: Ints | None = None
+    """[ceil(len(slots) / BLOCK)], view position minus home of the places of each block; None: all
+    0. A place at shift d is read with the query rotated for its position minus d.
+    """
+
+    @property
+    def past(self) -> int:
+        return len(self.slots) - len(self.tokens)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,44 +114,5 @@ class Runner(Protocol):
         ...
 
     def draw(self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> list[Draw]:
-        """One token a row, as `engine.sampler.draw` says."""
+        """One token a row, as `sampler.draw` says."""
         ...
-
-
-class TorchRunner:
-    """The torch model, in float32."""
-
-    description = "float32, torch"
-
-    def __init__(self, model: Llama, threads: int = 1) -> None:
-        self.torch_threads = threads
-        self.config = model.config
-        self.time = StepTime()
-        self._model = model
-        self._memory: KVMemory | None = None
-
-    def page_bytes(self) -> int:
-        return page_bytes(self.config)
-
-    def reserve(self, pages: int) -> None:
-        self._memory = allocate_memory(self.config, pages)
-
-    def hidden(self, works: Sequence[Work]) -> Tensor:
-        if self._memory is None:
-            raise ModelError("a step before `reserve`: a bug in the engine")
-        start = time.perf_counter()
-        hidden = self._model.hidden(make_plan(works), self._memory)
-        self.time.linear += time.perf_counter() - start
-        return hidden
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        start = time.perf_counter()
-        logits = self._model.logits(hidden)
-        self.time.head += time.perf_counter() - start
-        return logits
-
-    def draw(self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> list[Draw]:
-        start = time.perf_counter()
-        draws = draw(logits, rules, uniforms)
-        self.time.sampling += time.perf_counter() - start
-        return draws

@@ -13,12 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from ponder.runtime.engine.radix import common
-from ponder.runtime.engine.view import Slots
-
-Ints = npt.NDArray[np.int64]
+from ponder.runtime.runners.api import Ints, Slots, Work
 
 WORTH = 256
 """Places times saved readers below which a shared run is read by each row for itself: a block costs
@@ -26,21 +22,6 @@ about ten dispatches a layer.
 """
 KEYS = 2048
 """Most places in one block of a chunk; bounds the memory of its scores."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Work:
-    """What one branch does in a step: its newest `len(tokens)` tokens."""
-
-    tokens: Sequence[int]
-    slots: Slots
-    """Of all its tokens, the new ones last; their number is the view's length."""
-    wanted: int
-    """How many of the last rows need logits."""
-
-    @property
-    def past(self) -> int:
-        return len(self.slots) - len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,6 +74,14 @@ def make_plan(works: Sequence[Work]) -> StepPlan:
             np.int64,
         ),
     )
+
+
+def common(a: Ints, b: Ints) -> int:
+    """Length of the longest common prefix."""
+    shorter = min(len(a), len(b))
+    different = a[:shorter] != b[:shorter]
+    first = int(different.argmax()) if shorter else 0
+    return first if shorter and different[first] else shorter
 
 
 class _Placed:

@@ -13,7 +13,7 @@ from ponder.runtime.kernels import native
 
 if TYPE_CHECKING:
     from ponder.runtime.models.config import LoadedModel, ModelConfig
-    from ponder.runtime.models.runner import Runner
+    from ponder.runtime.runners.api import Runner
 
 WeightFormat = Literal["float32", "bfloat16", "int8"]
 Kernels = Literal["auto", "native", "torch"]
@@ -76,11 +76,11 @@ def choose_runner(
             f"{reason}; use kernels='auto' and weight_format='float32'"
         )
     if reason:
-        from ponder.runtime.models.llama import Llama
-        from ponder.runtime.models.runner import TorchRunner
+        from ponder.runtime.runners.torch_llama import Llama
+        from ponder.runtime.runners.torch_runner import TorchRunner
 
         return TorchRunner(Llama(model.config, model.weights), threads)
-    from ponder.runtime.models.native_llama import NativeLlama
+    from ponder.runtime.runners.native_llama import NativeLlama
 
     return NativeLlama(model.config, model.weights, weight_format=weight_format, threads=threads)
 

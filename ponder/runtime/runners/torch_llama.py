@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ponder.runtime.engine.plan import Block, StepPlan
-from ponder.runtime.engine.pool import KVMemory
 from ponder.runtime.errors import CapabilityError, ModelError
 from ponder.runtime.kernels.arrays import tensor_of
 from ponder.runtime.kernels.reference import merge, partial_attention
 from ponder.runtime.models.config import ModelConfig
 from ponder.runtime.models.families import FAMILIES, KNOWN
 from ponder.runtime.models.rotary import rotary_table, rotate, score_scale
+from ponder.runtime.runners.memory import KVMemory
+from ponder.runtime.runners.plan import Block, StepPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,15 +18,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ponder.runtime.engine.plan import Work
-from ponder.runtime.engine.pool import PAGE
-from ponder.runtime.engine.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, biased
 from ponder.runtime.errors import ModelError, PoolExhausted
 from ponder.runtime.kernels import native
 from ponder.runtime.models.config import ModelConfig
-from ponder.runtime.models.llama import Weights
 from ponder.runtime.models.rotary import rotary_table
-from ponder.runtime.models.runner import StepTime
+from ponder.runtime.runners.api import PAGE, StepTime, Work
+from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, biased
+from ponder.runtime.runners.torch_llama import Weights
 
 WeightFormat = Literal["float32", "bfloat16", "int8"]
 _ALIGNMENT = 64

@@ -145,6 +145,41 @@ def evaluate(
 
 
 @app.command()
+def serve(
+    model: Model = "embedded",
+    weights: Weights = "float32",
+    strategy: Annotated[
+        list[Path] | None,
+        typer.Option("--strategy", "-s", help="A YAML file to offer too, by its file's name."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    concurrency: Concurrency = 64,
+    most_requests: Annotated[int, typer.Option(help="Answered at once; more get a 429.")] = 64,
+    most_tokens: Annotated[int, typer.Option(help="That one choice may cost.")] = 1_000_000,
+    key_file: Annotated[
+        Path | None, typer.Option(help="API keys, one a line; without it the door is open.")
+    ] = None,
+) -> None:
+    """Serve strategies and the model over OpenAI's HTTP interface."""
+    from ponder.orchestrator.server import Catalogue, ServerSettings
+    from ponder.orchestrator.server.serving import read_keys, served_strategies
+    from ponder.orchestrator.server.serving import serve as run_server
+
+    settings = ServerSettings(
+        keys=read_keys(key_file), most_requests=most_requests, most_tokens=most_tokens
+    )
+    offered = served_strategies(strategy or [])
+
+    async def run() -> None:
+        async with _runtime(model, concurrency, weights) as runtime:
+            catalogue = Catalogue(strategies=offered, engines={model: runtime.engines["policy"]})
+            await run_server(runtime, catalogue, settings, host=host, port=port, told=_err)
+
+    asyncio.run(run())
+
+
+@app.command()
 def plan(
     strategy: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")],
     question: Annotated[str | None, typer.Option(help="To count its tokens, by the model.")] = None,
@@ -277,6 +312,10 @@ def _told(task: str, advance: Callable[[str], None]) -> Callable[[Progress], Non
         advance(f"{task}: {correct} right")
 
     return tell
+
+
+def _err(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _standard_input() -> str:

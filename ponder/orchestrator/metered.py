@@ -72,6 +72,9 @@ class MeteredEngine:
     def count(self, prompt: Prompt) -> int:
         return self.engine.count(prompt)
 
+    def spell(self, tokens: Sequence[int]) -> str:
+        return self.engine.spell(tokens)
+
     def clock(self) -> float:
         return self.engine.clock() - self.started
 

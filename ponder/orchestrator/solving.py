@@ -67,6 +67,11 @@ class Runtime:
         """Names of the engines, by role."""
         return {role: engine.name for role, engine in self._engines.items()}
 
+    @property
+    def engines(self) -> Mapping[str, Engine]:
+        """By role."""
+        return self._engines
+
     async def close(self) -> None:
         """Close all engines."""
         for engine in self._engines.values():

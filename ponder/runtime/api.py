@@ -130,6 +130,10 @@ class Engine(Protocol):
         """Tokens that `open` would charge for this prompt."""
         ...
 
+    def spell(self, tokens: Sequence[int]) -> str:
+        """The text of tokens; what is no whole character shows as U+FFFD."""
+        ...
+
     def clock(self) -> float:
         """Seconds on the engine's clock: a wall clock that only goes forward; for a scripted
         engine, one that stands still.

@@ -96,6 +96,9 @@ class ScriptedEngine:
     def count(self, prompt: Prompt) -> int:
         return len(render(prompt))
 
+    def spell(self, tokens: Sequence[int]) -> str:
+        return spell(tokens)
+
     def clock(self) -> float:
         return 0.0
 

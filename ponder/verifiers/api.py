@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ponder.runtime import Finish, InputError, Usage
+from ponder.runtime import Finish, InputError, Message, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,8 @@ class Question:
     """Opens the prompt; a task sets its own."""
     shots: tuple[Shot, ...] = ()
     """In order; they show what the instruction asks for."""
+    history: tuple[Message, ...] = ()
+    """Turns of the conversation that the question goes on from, as they were said."""
 
     def __post_init__(self) -> None:
         if not self.text.strip():

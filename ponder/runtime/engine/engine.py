@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from weakref import finalize
@@ -105,6 +105,9 @@ class LocalEngine:
 
     def count(self, prompt: Prompt) -> int:
         return len(self.tokenizer.encode_prompt(prompt))
+
+    def spell(self, tokens: Sequence[int]) -> str:
+        return self.tokenizer.decode(tokens)
 
     def clock(self) -> float:
         return time.monotonic()

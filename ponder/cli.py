@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ponder.terminal import bar, opened, print_json, resumable, standard_input, tally, tell
+
 if TYPE_CHECKING:
-    from ponder.evals import Progress, Report
-    from ponder.orchestrator import Result, Runtime
+    from ponder.evals import Report
+    from ponder.orchestrator import Result
 
 app = typer.Typer(
     name="ponder",
@@ -72,11 +72,11 @@ def solve(
 
     expression = load_strategy(strategy)
     budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
-    asked = Question(text=_standard_input() if question == "-" else question)
+    asked = Question(text=standard_input() if question == "-" else question)
 
     async def run() -> Result:
-        async with _runtime(model, concurrency, weights) as runtime:
-            with _bar("thinking", runtime.plan(expression, asked).total.calls) as advance:
+        async with opened(model, concurrency, weights) as runtime:
+            with bar("thinking", runtime.plan(expression, asked).total.calls) as advance:
                 return await runtime.solve(
                     asked,
                     expression,
@@ -88,7 +88,7 @@ def solve(
 
     result = asyncio.run(run())
     if as_json:
-        _print_json({"strategy": strategy, "model": model, **result_data(result)})
+        print_json({"strategy": strategy, "model": model, **result_data(result)})
     else:
         typer.echo(result.text)
         typer.echo(result_line(result), err=True)
@@ -122,8 +122,8 @@ def evaluate(
     )
 
     async def run() -> Report:
-        async with _runtime(model, concurrency, weights) as runtime:
-            with _bar(task, len(examples)) as advance:
+        async with opened(model, concurrency, weights) as runtime:
+            with bar(task, len(examples)) as advance:
                 return await run_task(
                     runtime,
                     declared,
@@ -133,13 +133,13 @@ def evaluate(
                     seed=seed,
                     budget=budget,
                     out=out,
-                    on_progress=_told(task, advance),
+                    on_progress=tally(task, advance),
                 )
 
-    with _resumable(out):
+    with resumable(out):
         report = asyncio.run(run())
     if as_json:
-        _print_json(report.as_dict())
+        print_json(report.as_dict())
     else:
         typer.echo(report_table(report))
 
@@ -162,19 +162,19 @@ def serve(
     ] = None,
 ) -> None:
     """Serve strategies and the model over OpenAI's HTTP interface."""
-    from ponder.orchestrator.server import Catalogue, ServerSettings
-    from ponder.orchestrator.server.serving import read_keys, served_strategies
-    from ponder.orchestrator.server.serving import serve as run_server
+    from ponder import orchestrator
 
-    settings = ServerSettings(
-        keys=read_keys(key_file), most_requests=most_requests, most_tokens=most_tokens
+    settings = orchestrator.ServerSettings(
+        keys=orchestrator.read_keys(key_file), most_requests=most_requests, most_tokens=most_tokens
     )
-    offered = served_strategies(strategy or [])
+    offered = orchestrator.served_strategies(strategy or [])
 
     async def run() -> None:
-        async with _runtime(model, concurrency, weights) as runtime:
-            catalogue = Catalogue(strategies=offered, engines={model: runtime.engines["policy"]})
-            await run_server(runtime, catalogue, settings, host=host, port=port, told=_err)
+        async with opened(model, concurrency, weights) as runtime:
+            catalogue = orchestrator.Catalogue(
+                strategies=offered, engines={model: runtime.engines["policy"]}
+            )
+            await orchestrator.serve(runtime, catalogue, settings, host=host, port=port, told=tell)
 
     asyncio.run(run())
 
@@ -202,7 +202,7 @@ def plan(
     finally:
         asyncio.run(engine.close())
     if as_json:
-        _print_json(orchestrator.plan_data(made))
+        print_json(orchestrator.plan_data(made))
     else:
         shown = orchestrator.mermaid(expression) if picture else orchestrator.plan_table(made)
         typer.echo(shown.rstrip())
@@ -214,7 +214,7 @@ def strategies(as_json: AsJson = False) -> None:
     from ponder.orchestrator import catalogue_data, catalogue_table
 
     if as_json:
-        _print_json(catalogue_data())
+        print_json(catalogue_data())
     else:
         typer.echo(catalogue_table())
 
@@ -226,7 +226,7 @@ def models(as_json: AsJson = False) -> None:
 
     found = [{**asdict(model), "where": str(model.where)} for model in known_models()]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for model in found:
         state = "ready" if model["cached"] else "fetched when first used"
@@ -260,75 +260,6 @@ def main() -> None:
     if told:
         typer.echo(f"ponder: {told}", err=True)
     sys.exit(code)
-
-
-@asynccontextmanager
-async def _runtime(model: str, concurrency: int, weights: str) -> AsyncGenerator[Runtime]:
-    from ponder.orchestrator import Runtime
-    from ponder.runtime import open_engine
-    from ponder.verifiers import MathEquivalence
-
-    engine, equivalence = open_engine(model, weights=weights), MathEquivalence()
-    try:
-        yield Runtime(engine, equivalence=equivalence, concurrency=concurrency)
-    finally:
-        await equivalence.close()
-        await engine.close()
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Generator[Callable[[str], None]]:
-    """A progress bar on a terminal, nothing in a pipe. Call what it gives with the new title."""
-    if not sys.stderr.isatty():
-        yield lambda title: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn as Elapsed
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(title, total=total)
-        yield lambda title: progress.update(bar, description=title, advance=1)
-
-
-@contextmanager
-def _resumable(out: Path | None) -> Generator[None]:
-    """Tells on Ctrl-C what is kept."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept = f"what is finished is in {out}; the same command goes on from there"
-        typer.echo(f"interrupted; {kept if out else 'without --out nothing is kept'}", err=True)
-        raise
-
-
-def _told(task: str, advance: Callable[[str], None]) -> Callable[[Progress], None]:
-    correct = 0
-
-    def tell(progress: Progress) -> None:
-        nonlocal correct
-        correct += progress.record.correct
-        advance(f"{task}: {correct} right")
-
-    return tell
-
-
-def _err(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _standard_input() -> str:
-    from ponder.runtime import InputError
-
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"standard input is not UTF-8 text: {error}") from error
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 if __name__ == "__main__":

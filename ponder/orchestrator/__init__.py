@@ -27,6 +27,9 @@ from ponder.orchestrator.presets import PRESETS, Preset
 from ponder.orchestrator.recount import recompute
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
 from ponder.orchestrator.schema import json_schema
+from ponder.orchestrator.server.catalogue import Catalogue
+from ponder.orchestrator.server.serving import read_keys, serve, served_strategies
+from ponder.orchestrator.server.settings import ServerSettings
 from ponder.orchestrator.solving import Runtime, solve
 from ponder.orchestrator.tables import (
     catalogue_data,
@@ -42,6 +45,7 @@ __all__ = [
     "PRESETS",
     "Attempt",
     "Budget",
+    "Catalogue",
     "Condition",
     "Cost",
     "Edge",
@@ -59,6 +63,7 @@ __all__ = [
     "Preset",
     "Result",
     "Runtime",
+    "ServerSettings",
     "Spending",
     "Status",
     "Step",
@@ -84,11 +89,14 @@ __all__ = [
     "plan",
     "plan_data",
     "plan_table",
+    "read_keys",
     "read_trace",
     "recompute",
     "result_data",
     "result_line",
     "sample",
+    "serve",
+    "served_strategies",
     "solve",
     "step",
     "to_data",

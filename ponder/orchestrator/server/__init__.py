@@ -4,8 +4,3 @@
 stream of pieces. Everything heavy (fastapi, uvicorn, prometheus_client) is imported when a server
 is made.
 """
-
-from ponder.orchestrator.server.catalogue import Catalogue
-from ponder.orchestrator.server.settings import ServerSettings
-
-__all__ = ["Catalogue", "ServerSettings"]

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from ponder.orchestrator import PRESETS, Runtime, sample, vote
-from ponder.orchestrator.server import Catalogue, ServerSettings
+from ponder.orchestrator import PRESETS, Catalogue, Runtime, ServerSettings, sample, vote
 from ponder.orchestrator.server.app import make_app
 from ponder.runtime import Engine
 from ponder.verifiers import ExactEquivalence

@@ -17,12 +17,12 @@ import openai
 import pytest
 from served import Served, served
 
-from ponder.orchestrator.server import ServerSettings
+from ponder.orchestrator import ServerSettings
 from ponder.runtime import BranchPath, ModelError, ScriptedEngine
 
 QUESTION = "Ann has 17 apples and buys 25 more. How many apples does she have?"
 USER: Any = [{"role": "user", "content": QUESTION}]
-ASK = {"model": "scripted", "messages": USER, "seed": 1}
+ASK: Any = {"model": "scripted", "messages": USER, "seed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,11 @@ def post(
         return reply.status, json.loads(reply.read()), dict(reply.headers)
 
 
+def head(length: int) -> bytes:
+    route = "POST /v1/chat/completions HTTP/1.1"
+    return f"{route}\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
 BAD: dict[str, tuple[object, int, str, str]] = {
     "not JSON": (b"{", 400, "", "JSON"),
     "not UTF-8": (b'{"model": "\xff"}', 400, "", ""),
@@ -50,27 +55,87 @@ BAD: dict[str, tuple[object, int, str, str]] = {
     "unknown model": ({**ASK, "model": "scriptd"}, 404, "model", "did you mean 'scripted'"),
     "unknown setting": ({**ASK, "temprature": 1}, 400, "temprature", "did you mean 'temperature'"),
     "no messages": ({**ASK, "messages": []}, 400, "messages", "at least 1"),
-    "empty question": ({**ASK, "model": "four", "messages": [{"role": "user", "content": " "}]}, 400, "", "empty"),
-    "unknown role": ({**ASK, "messages": [{"role": "robot", "content": "x"}]}, 400, "messages.0.role", "assistant"),
-    "null content": ({**ASK, "messages": [{"role": "user", "content": None}]}, 400, "", "messages.0.content"),
-    "assistant last": ({**ASK, "messages": [*USER, {"role": "assistant", "content": "x"}]}, 400, "messages", "user's"),
+    "empty question": (
+        {**ASK, "model": "four", "messages": [{"role": "user", "content": " "}]},
+        400,
+        "",
+        "empty",
+    ),
+    "unknown role": (
+        {**ASK, "messages": [{"role": "robot", "content": "x"}]},
+        400,
+        "messages.0.role",
+        "assistant",
+    ),
+    "null content": (
+        {**ASK, "messages": [{"role": "user", "content": None}]},
+        400,
+        "",
+        "messages.0.content",
+    ),
+    "assistant last": (
+        {**ASK, "messages": [*USER, {"role": "assistant", "content": "x"}]},
+        400,
+        "messages",
+        "user's",
+    ),
     "n of 0": ({**ASK, "n": 0}, 400, "n", "greater than or equal to 1"),
     "n of 5": ({**ASK, "n": 5}, 400, "n", "1 to 4"),
     "n as text": ({**ASK, "n": "3"}, 400, "n", "integer"),
     "hot": ({**ASK, "temperature": 3}, 400, "temperature", "less than or equal to 2"),
     "empty stop": ({**ASK, "stop": ""}, 400, "", "at least one character"),
     "tools": ({**ASK, "tools": [{"type": "function"}]}, 400, "tools", "no tools"),
-    "JSON replies": ({**ASK, "response_format": {"type": "json_object"}}, 400, "response_format", "text"),
+    "JSON replies": (
+        {**ASK, "response_format": {"type": "json_object"}},
+        400,
+        "response_format",
+        "text",
+    ),
     "penalty": ({**ASK, "presence_penalty": 0.5}, 400, "presence_penalty", "0"),
-    "unknown strategy": ({**ASK, "ponder": {"strategy": "fuor"}}, 400, "ponder.strategy", "did you mean 'four'"),
-    "bad strategy": ({**ASK, "ponder": {"strategy": {"sample": {"n": 0}}}}, 400, "", "ponder.strategy.sample"),
-    "a strategy of code": ({**ASK, "ponder": {"strategy": {"__import__": "os"}}}, 400, "", "unknown operation"),
-    "negative budget": ({**ASK, "model": "four", "ponder": {"budget": {"tokens": -1}}}, 400, "ponder.budget.tokens", "greater than or equal to 1"),
-    "endless budget": ({**ASK, "model": "four", "ponder": {"budget": {"tokens": 10**9}}}, 400, "ponder.budget.tokens", "at most"),
-    "budget for a model": ({**ASK, "ponder": {"budget": {"tokens": 5}}}, 400, "ponder", "plain model"),
-    "scores of a strategy": ({**ASK, "model": "four", "logprobs": True}, 400, "logprobs", "no log-probabilities"),
+    "unknown strategy": (
+        {**ASK, "ponder": {"strategy": "fuor"}},
+        400,
+        "ponder.strategy",
+        "did you mean 'four'",
+    ),
+    "bad strategy": (
+        {**ASK, "ponder": {"strategy": {"sample": {"n": 0}}}},
+        400,
+        "",
+        "ponder.strategy.sample",
+    ),
+    "a strategy of code": (
+        {**ASK, "ponder": {"strategy": {"__import__": "os"}}},
+        400,
+        "",
+        "unknown operation",
+    ),
+    "negative budget": (
+        {**ASK, "model": "four", "ponder": {"budget": {"tokens": -1}}},
+        400,
+        "ponder.budget.tokens",
+        "greater than or equal to 1",
+    ),
+    "endless budget": (
+        {**ASK, "model": "four", "ponder": {"budget": {"tokens": 10**9}}},
+        400,
+        "ponder.budget.tokens",
+        "at most",
+    ),
+    "budget for a model": (
+        {**ASK, "ponder": {"budget": {"tokens": 5}}},
+        400,
+        "ponder",
+        "plain model",
+    ),
+    "scores of a strategy": (
+        {**ASK, "model": "four", "logprobs": True},
+        400,
+        "logprobs",
+        "no log-probabilities",
+    ),
     "bias on no token": ({**ASK, "logit_bias": {"x": 1}}, 400, "logit_bias", "token id"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -130,26 +195,25 @@ def test_an_engine_that_fails_is_told_with_its_words() -> None:
 
 
 def test_a_stream_that_fails_half_way_ends_with_the_error() -> None:
-    with served(Broken(after=5)) as server:
-        with openai.OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
-            stream = client.chat.completions.create(
-                model="scripted", messages=USER, seed=1, stream=True
-            )
-            with pytest.raises(openai.APIError, match="the machine is gone"):
-                for _ in stream:
-                    pass
+    with (
+        served(Broken()) as server,
+        openai.OpenAI(base_url=server.url, api_key="none", max_retries=0) as client,
+    ):
+        stream = client.chat.completions.create(**ASK, stream=True)
+        with pytest.raises(openai.APIError, match="the machine is gone"):
+            for _ in stream:
+                pass
 
 
 @pytest.mark.parametrize("model", ["scripted", "four"])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("read", [0, 1, 400])
 def test_a_client_that_leaves_closes_its_branches(model: str, stream: bool, read: int) -> None:
-    engine = Waiting(lets=30)
+    engine = Waiting()
     with served(engine) as server:
         with socket.create_connection((server.host, server.port)) as connection:
             body = json.dumps({**ASK, "model": model, "stream": stream, "n": 3}).encode()
-            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-            connection.sendall(head.encode() + body)
+            connection.sendall(head(len(body)) + body)
             engine.wait_for(1)
             if stream and read:
                 connection.recv(read)
@@ -160,9 +224,7 @@ def test_a_client_that_leaves_closes_its_branches(model: str, stream: bool, read
 
 def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_harm(server: Served) -> None:
     with socket.create_connection((server.host, server.port)) as connection:
-        connection.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{"
-        )
+        connection.sendall(head(99) + b"{")
     assert post(server, ASK)[0] == 200
 
 
@@ -190,19 +252,14 @@ def test_two_hundred_clients_at_once_do_not_mix() -> None:
 
 
 class Waiting(ScriptedEngine):
-    """Decodes wait for `go` after `lets` characters."""
+    """A decode waits for `go` when it has drawn its last character."""
 
-    def __init__(self, lets: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.go = threading.Event()
         self.waiting = 0
-        self._lets = lets
 
     async def pause(self, path: BranchPath, tokens: int) -> None:
-        self._lets -= 1
-        if self._lets >= 0:
-            await asyncio.sleep(0)
-            return
         self.waiting += 1
         while not self.go.is_set():
             await asyncio.sleep(0.002)
@@ -212,17 +269,10 @@ class Waiting(ScriptedEngine):
 
 
 class Broken(ScriptedEngine):
-    """Fails after so many pauses."""
-
-    def __init__(self, after: int = 0) -> None:
-        super().__init__()
-        self._left = after
+    """Fails in every decode, when its last character is drawn."""
 
     async def pause(self, path: BranchPath, tokens: int) -> None:
-        await asyncio.sleep(0)
-        self._left -= 1
-        if self._left < 0:
-            raise ModelError("the machine is gone")
+        raise ModelError("the machine is gone")
 
 
 def until(reached: Any, seconds: float = 20.0) -> None:

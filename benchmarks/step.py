@@ -29,7 +29,12 @@ from ponder.runtime.runners.sampler import make_rule
 
 PAGES = 1200
 CHUNK = 512
-FORMATS: dict[str, WeightFormat] = {"float32": "float32", "bfloat16": "bfloat16", "int8": "int8"}
+FORMATS: dict[str, WeightFormat] = {
+    "float32": "float32",
+    "bfloat16": "bfloat16",
+    "int8": "int8",
+    "int4": "int4",
+}
 CONTENDERS = ("torch", *FORMATS)
 
 

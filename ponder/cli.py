@@ -43,7 +43,7 @@ Model = Annotated[
 ]
 Weights = Annotated[
     str,
-    typer.Option("--weights", help="float32, bfloat16 (faster) or int8 (faster, less right)."),
+    typer.Option("--weights", help="float32, bfloat16 (faster), int8 or int4 (faster yet)."),
 ]
 BudgetTokens = Annotated[
     int | None, typer.Option(help="Tokens a question may cost: given, drawn and scored.")

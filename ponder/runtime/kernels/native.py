@@ -16,7 +16,7 @@ from ponder.runtime.errors import InputError, ModelError, unknown
 
 SWITCH = "PONDER_ISA"
 """Environment variable that names the instruction set to use instead of the best one."""
-FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2}
+FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
 TENSORS = (
     "embedding",
     "head",
@@ -88,6 +88,9 @@ def library() -> ctypes.CDLL | None:
     doors.ponder_take.argtypes = [c_void_p, c_int32, c_int32, c_void_p]
     doors.ponder_step.argtypes = [c_void_p, POINTER(Step)]
     doors.ponder_head.argtypes = [c_void_p, c_void_p, c_int64, c_void_p]
+    doors.ponder_linear.argtypes = [
+        *(c_char_p, c_int32, c_void_p, c_int64, c_int64, c_void_p, c_int64, c_void_p),
+    ]
     doors.ponder_draw.argtypes = [c_void_p, c_void_p, c_void_p, c_int64, POINTER(Draw)]
     return doors
 

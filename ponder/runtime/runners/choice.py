@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ponder.runtime.models.config import LoadedModel, ModelConfig
     from ponder.runtime.runners.api import Runner
 
-WeightFormat = Literal["float32", "bfloat16", "int8"]
+WeightFormat = Literal["float32", "bfloat16", "int8", "int4"]
 Kernels = Literal["auto", "native", "torch"]
 
 

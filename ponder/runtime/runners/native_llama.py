@@ -26,7 +26,7 @@ from ponder.runtime.runners.api import PAGE, StepTime, Work
 from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, biased
 from ponder.runtime.runners.torch_llama import Weights
 
-WeightFormat = Literal["float32", "bfloat16", "int8"]
+WeightFormat = Literal["float32", "bfloat16", "int8", "int4"]
 _ALIGNMENT = 64
 _FAULTS = {native.FORBIDDEN: FORBIDDEN, native.NOT_FINITE: NOT_FINITE}
 
@@ -49,7 +49,9 @@ class NativeLlama:
         Args:
             config: a shape that `native.runs` allows.
             weights: by their Hugging Face names.
-            weight_format: int8 rounds weights by output channel and activations by token.
+            weight_format: what linear weights are rounded to. "int8" and "int4" do so in groups of 32
+                along the inner dimension, and round activations to 8 bits in the same groups; with
+                "int4" the head is int8.
             threads: that share a step, the caller's among them.
         """
         self.config = config

@@ -19,14 +19,32 @@ constexpr int kMaxRows = 8;       // of a tile
 constexpr int kMaxHead = 512;     // widest head
 constexpr int kDrawBlock = 256;   // logits a partial sum covers
 
-enum Format : int32_t { kFloat32 = 0, kBfloat16 = 1, kInt8 = 2 };
+// Inner values that share a scale, in weights and in what is multiplied by them; as in GGUF's
+// Q8_0 and Q4_1.
+constexpr int kGroup = 32;
+constexpr int kGroupSteps = kGroup / 4;
 
+enum Format : int32_t { kFloat32 = 0, kBfloat16 = 1, kInt8 = 2, kInt4 = 3 };
+
+constexpr bool grouped(Format format) { return format == kInt8 || format == kInt4; }
+// Of one inner value of a product's input: both kinds of grouped weights meet bytes.
 constexpr int bytes_of(Format format) {
   return format == kFloat32 ? 4 : format == kBfloat16 ? 2 : 1;
 }
-// KV and attention have no int8 form.
+// KV and attention have no grouped form.
 constexpr Format attention_format(Format format) { return format == kFloat32 ? kFloat32 : kBfloat16; }
+// The head and the embedding have none of 4 bits: what they lose is seen at once.
+constexpr Format head_format(Format format) { return format == kInt4 ? kInt8 : format; }
 constexpr int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+constexpr int64_t groups(int64_t inner) { return (inner + kGroup - 1) / kGroup; }
+// Steps of 4 bytes of input along the inner dimension.
+constexpr int64_t steps_of(Format format, int64_t inner) {
+  return grouped(format) ? groups(inner) * kGroupSteps : padded(inner) * bytes_of(format) / 4;
+}
+// Of an input row: its steps, then a `Group` for each group.
+constexpr int64_t row_bytes(Format format, int64_t inner) {
+  return steps_of(format, inner) * 4 + (grouped(format) ? groups(inner) * 8 : 0);
+}
 
 struct Shape {
   int32_t layers, hidden, intermediate, heads, kv_heads, head_dim, vocabulary, positions;
@@ -37,22 +55,44 @@ struct Shape {
 };
 
 // A weight matrix in panels of 16 output columns. A panel is a run of 64-byte vectors, each with
-// 4 bytes of the inner dimension (1 float, 2 bfloat16, 4 int8) for each column.
+// one step of the inner dimension for each column: 1 float, 2 bfloat16, 4 bytes (int8), or 2 times 4
+// halves of a byte (int4). Sixteen vectors in a row are a tile as AMX wants it; of int8, eight, since
+// a group's sum must be scaled before the next joins it.
+//
+//   int8   weight = scale * (byte - 128)
+//   int4   weight = scale * half-byte + least; a group's vector v has step v in the low halves of
+//          its bytes and step v + 4 in the high halves
+//
+// A group's whole-number sum is exact; it is multiplied by the row's scale times the column's, and
+// groups are added in order, so that every tile size gives the same floats.
 struct Packed {
   Format format;
   int64_t columns, panels, steps;
   const char* data;
-  const float* scales;   // [panels * 16], int8 only
-  const int32_t* offsets;  // [panels * 16], int8 only: 128 times the column's sum
+  // Half precision: [panels][groups][16] scales (int8), or [panels][groups][scales 16, least 16] (int4).
+  const uint16_t* scales;
 
-  const char* panel(int64_t index) const { return data + index * steps * kVectorBytes; }
+  int64_t vectors() const { return format == kInt4 ? steps / 2 : steps; }
+  const char* panel(int64_t index) const { return data + index * vectors() * kVectorBytes; }
+  int64_t group_scales() const { return format == kInt4 ? 2 * kLanes : kLanes; }
+  const uint16_t* panel_scales(int64_t index) const {
+    return scales + index * (steps / kGroupSteps) * group_scales();
+  }
 };
 
-// Rows as a matrix product reads them: 4 bytes a step.
+// Of one group of an input row: value = scale * signed byte.
+struct Group {
+  float scale;
+  union {
+    int32_t start;  // int8: -128 times the bytes' sum, which the weights' shift by 128 adds
+    float sum;      // int4: the values' sum, which the column's least is multiplied by
+  };
+};
+
+// Rows as a matrix product reads them: 4 bytes a step, then the groups. See `row_bytes`.
 struct Input {
   char* data;
   int64_t stride;  // bytes
-  float* scales;   // [rows], int8 only
 
   char* row(int64_t index) const { return data + index * stride; }
 };
@@ -125,6 +165,8 @@ struct Draw {
   float logprob;  // out
 };
 
+// What an instruction set provides. A new one fills in this table over the same `Packed`, `Input` and
+// `Cache`; it may keep any tile shape, as long as each result is one fixed chain of sums.
 struct Kernels {
   const char* name;
   void (*linear)(const Linear&, int64_t first, int64_t last);  // panels

@@ -3,6 +3,7 @@
 
 #include "arithmetic.h"
 #include "tile.h"
+#include "grouped.h"
 #include "linear.h"
 #include "rows.h"
 #include "attention.h"

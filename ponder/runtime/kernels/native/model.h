@@ -30,15 +30,15 @@ class Memory {
 
 class Matrix {
  public:
-  // `weights` is [columns, inner] floats, row by row. Padding columns and inner places are zero.
+  // `weights` is [columns, inner] floats, row by row. Padding columns and inner places add nothing.
   void pack(Format format, const float* weights, int64_t columns, int64_t inner);
   const Packed& packed() const { return packed_; }
 
  private:
-  void pack_bytes(const float* weights, int64_t columns, int64_t inner);
+  void pack_groups(const float* weights, int64_t columns, int64_t inner);
 
   Packed packed_{};
-  Memory data_, scales_, offsets_;
+  Memory data_, scales_;
 };
 
 struct Layer {
@@ -47,7 +47,7 @@ struct Layer {
 };
 
 struct Buffers {
-  Memory x, normed, projected, queries, attended, partials, hidden, inputs, scales, scratch;
+  Memory x, normed, projected, queries, attended, partials, hidden, inputs, scratch;
 };
 
 class Model {

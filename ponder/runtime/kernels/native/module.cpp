@@ -69,6 +69,13 @@ DOOR int ponder_head(Model* model, const float* hidden, int64_t rows, float* log
   return guarded([&] { return run_head(*model, hidden, rows, logits), 0; });
 }
 
+DOOR int ponder_linear(const char* isa, int format, const float* weights, int64_t columns, int64_t inner,
+                       const float* x, int64_t rows, float* out) {
+  const Kernels* kernels = find_kernels(isa);
+  if (!kernels) return kUnknown;
+  return guarded([&] { return run_linear(*kernels, (Format)format, weights, columns, inner, x, rows, out), 0; });
+}
+
 DOOR int ponder_draw(Model* model, const float* logits, const float* biased, int64_t rows, Draw* draws) {
   return guarded([&] { return run_draws(*model, logits, biased, rows, draws), 0; });
 }

@@ -17,26 +17,40 @@ void norm(const float* x, const float* weight, int64_t n, int64_t real, float ep
     L::store(out + i, L::mul(L::mul(L::load(x + i), scale), L::load(weight + i)));
 }
 
-// Symmetric, at most 127, shifted by 128 to be unsigned. A row that is not finite gets a NaN
-// scale, since whole numbers could not tell.
+// One group, symmetric, at most 127. One that is not finite gets a NaN scale, since whole numbers
+// could not tell.
 template <class L>
-void quantise(const float* x, int64_t n, uint8_t* out, float* scale) {
-  auto most = L::zero(), poison = L::zero();
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const auto v = L::load(x + i);
-    most = L::max(most, L::max(v, L::sub(L::zero(), v)));
-    poison = L::add(poison, L::mul(v, L::zero()));
-  }
+Group quantise(const float* x, Format format, int8_t* out) {
+  const auto a = L::load(x), b = L::load(x + kLanes);
+  const auto most = L::max(L::max(a, L::sub(L::zero(), a)), L::max(b, L::sub(L::zero(), b)));
   const float top = L::largest(most);
-  const float inverse = top > 0 ? 127.0f / top : 0.0f;
-  *scale = top / 127.0f + L::sum(poison);
-  if (!(*scale >= 0 && *scale < 3e38f)) {
-    std::memset(out, 128, n);
-    return;
+  const float poison = L::sum(L::mul(L::add(a, b), L::zero()));
+  Group group{};
+  // Below, the inverse would be infinite; what is lost is nothing to a sum in float32.
+  if (!(top > 1e-30f)) {
+    std::memset(out, 0, kGroup);
+    group.scale = poison;
+    return group;
   }
-  for (int64_t i = 0; i < n; ++i) {
-    const float nearest = (x[i] * inverse + 12582912.0f) - 12582912.0f;
-    out[i] = (uint8_t)((int32_t)nearest + 128);
+  const auto inverse = L::set1(127.0f / top);
+  const auto low = L::round(L::mul(a, inverse)), high = L::round(L::mul(b, inverse));
+  const float sum = L::sum(L::add(low, high));
+  group.scale = top / 127.0f + poison;
+  if (poison != 0) return group;
+  L::store_bytes(out, low);
+  L::store_bytes(out + kLanes, high);
+  if (format == kInt8) group.start = -128 * (int32_t)sum;
+  else group.sum = group.scale * sum;
+  return group;
+}
+
+template <class L>
+void quantise_row(const float* x, int64_t n, Format format, char* out) {
+  Group* to = reinterpret_cast<Group*>(out + steps_of(format, n) * 4);
+  for (int64_t i = 0; i < n; i += kGroup, out += kGroup) {
+    float padded[kGroup] = {};
+    if (i + kGroup > n) std::memcpy(padded, x + i, (n - i) * sizeof(float));
+    *to++ = quantise<L>(i + kGroup > n ? padded : x + i, format, reinterpret_cast<int8_t*>(out));
   }
 }
 
@@ -49,7 +63,7 @@ void convert(const float* x, int64_t n, Format format, Input input, int64_t row)
     uint16_t* half = reinterpret_cast<uint16_t*>(out);
     for (int64_t i = 0; i < n; ++i) half[i] = to_bfloat16(x[i]);
   } else {
-    quantise<L>(x, n, reinterpret_cast<uint8_t*>(out), input.scales + row);
+    quantise_row<L>(x, n, format, out);
   }
 }
 

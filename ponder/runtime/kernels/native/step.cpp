@@ -37,8 +37,8 @@ class Runner {
     gated_ = b.hidden.floats(rows_ * inner_);
     const int64_t widest = hidden_ > inner_ ? (hidden_ > heads_ ? hidden_ : heads_) : (inner_ > heads_ ? inner_ : heads_);
     // Rows a power of two apart would share cache sets.
-    input_stride_ = widest * bytes_of(model.format) + kVectorBytes;
-    input_ = {b.inputs.room(rows_ * input_stride_), input_stride_, b.scales.floats(rows_)};
+    input_stride_ = row_bytes(model.format, widest) + kVectorBytes;
+    input_ = {b.inputs.room(rows_ * input_stride_), input_stride_};
     scratch_ = b.scratch.room(model.team.size() * attention_room(shape_));
   }
 

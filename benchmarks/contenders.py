@@ -64,8 +64,8 @@ def rival(name: str, driver: str, model: str, *settings: str) -> Contender:
 
 OTHERS: Sequence[Contender] = (
     rival("vllm", "vllm_cpu", "hugging_face"),
-    rival("llamacpp", "llama_cpp", "gguf"),
-    rival("llamacpp_q4_0", "llama_cpp", "gguf_q4_0"),
+    rival("llamacpp", "llama_cpp", "gguf", "Q4_1 as it is"),
+    rival("llamacpp_q4_0", "llama_cpp", "gguf_q4_0", "Q4_0 made from it"),
     rival("hf", "hugging_face", "hugging_face", "bfloat16"),
 )
 
@@ -95,7 +95,6 @@ class Running:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                start_new_session=True,
             )
         threading.Thread(target=self._listen, daemon=True).start()
         answer = self._answer(START_SECONDS)

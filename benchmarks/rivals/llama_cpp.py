@@ -30,15 +30,16 @@ _QUIET = llama.llama_log_callback(lambda level, text, data: None)  # it logs eac
 class Cache:
     """One llama.cpp context: sequences with their KV, and the next token of each."""
 
-    def __init__(self, model: Any, sequences: int, length: int, flash: bool) -> None:
+    def __init__(self, model: Any, sequences: int, length: int, unified: bool) -> None:
         # The bindings are untyped: `Any` stands for their handles.
         settings = llama.llama_context_default_params()
         settings.n_ctx = sequences * (-(-length // 256) * 256)
         settings.n_batch, settings.n_ubatch = 8192, 512
         settings.n_seq_max = sequences
         settings.n_threads = settings.n_threads_batch = THREADS
-        settings.kv_unified = os.environ.get("UNIFIED") == "1"
-        settings.flash_attn_type = int(flash)
+        # What was faster for it: a buffer a sequence and flash attention, except where sequences
+        # fork again and again.
+        settings.kv_unified, settings.flash_attn_type = unified, int(not unified)
         self._context: Any = llama.llama_init_from_model(model, settings)
         self._memory: Any = llama.llama_get_memory(self._context)
         self._batch: Any = llama.llama_batch_init(settings.n_batch, 0, 1)
@@ -138,14 +139,14 @@ def _invert(logits: Logits, points: npt.NDArray[np.float64]) -> npt.NDArray[np.i
 class LlamaCpp:
     """A `Contender`."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, weights: str) -> None:
         llama.llama_log_set(_QUIET, None)
         llama.llama_backend_init()
         settings = llama.llama_model_default_params()
         self._model: Any = llama.llama_model_load_from_file(model.encode(), settings)
         self._cache: Cache | None = None
         build = llama.llama_print_system_info().decode().strip(" |")
-        self.description = f"llama.cpp, Q4_1 as it is, {THREADS} threads; {build}"
+        self.description = f"llama.cpp, {weights}, {THREADS} threads; {build}"
         self.versions = {"llama-cpp-python": version("llama-cpp-python")}
 
     def prepare(self, work: Work) -> None:
@@ -153,8 +154,7 @@ class LlamaCpp:
         if self._cache is not None:
             self._cache.free()
         sequences = 1 if isinstance(work, Prune) else work.branches
-        flash = os.environ.get("FLASH", "1") == "1"
-        self._cache = Cache(self._model, sequences, _length(work), flash)
+        self._cache = Cache(self._model, sequences, _length(work), isinstance(work, Tree))
 
     def run(self, work: Work) -> int:
         if self._cache is None:
@@ -208,5 +208,5 @@ def _prune(cache: Cache, work: Prune) -> int:
 
 
 if __name__ == "__main__":
-    model = sys.argv[1]
-    serve(lambda: LlamaCpp(model))
+    model, weights = sys.argv[1:]
+    serve(lambda: LlamaCpp(model, weights))

@@ -14,6 +14,15 @@ from torch import Tensor
 from ponder.runtime.models.config import ModelConfig
 
 
+def rotary_frequencies(config: ModelConfig) -> Tensor:
+    """Radians a position, float64 [head_dim / 2]."""
+    half = torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
+    frequencies = config.rope_theta**-half
+    if config.rope_scaling:
+        frequencies /= torch.tensor(config.rope_scaling.divisors, dtype=torch.float64)
+    return frequencies
+
+
 def rotary_table(config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Cosines and sines, [context_length, head_dim / 2] each."""
     angles = _angles(config, torch.arange(config.context_length))
@@ -29,11 +38,7 @@ def turn(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _angles(config: ModelConfig, positions: Tensor) -> Tensor:
-    half = torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
-    frequencies = config.rope_theta**-half
-    if config.rope_scaling:
-        frequencies /= torch.tensor(config.rope_scaling.divisors, dtype=torch.float64)
-    return positions.to(torch.float64)[:, None] * frequencies
+    return positions.to(torch.float64)[:, None] * rotary_frequencies(config)
 
 
 def score_scale(config: ModelConfig) -> float:

@@ -1,4 +1,4 @@
-"""The native step built for another processor, and run there by an emulator: what `native_check.cpp`
+"""The native step built for another processor and run there by an emulator: what `native_check.cpp`
 reads, and how it is compiled.
 """
 

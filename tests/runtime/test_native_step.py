@@ -210,3 +210,11 @@ def test_the_doctor_hears_of_the_native_step() -> None:
     assert platform.kernels == "native"
     assert platform.instruction_set in platform.instruction_sets
     assert platform.instruction_sets[-1] == "portable"
+    assert "amx_emulated" not in platform.instruction_sets
+    assert "PONDER_ISA=amx_emulated" in platform.on_request
+
+
+def test_what_is_there_on_request_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    require("")
+    monkeypatch.delenv(native.SWITCH, raising=False)
+    assert native.chosen_instruction_set() in describe_platform().instruction_sets

@@ -111,7 +111,10 @@ def loaded() -> ctypes.CDLL:
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """What this machine and this build have, best first; empty where nothing was built."""
+    """What this machine and this build have, best first; empty where nothing was built.
+
+    Those after "portable" are used only where `SWITCH` names them.
+    """
     doors = library()
     return () if doors is None else tuple(doors.ponder_isas().decode().split())
 

@@ -27,6 +27,10 @@ class Platform:
     """What "auto" takes for a Llama model: "native" or "torch"."""
     instruction_sets: tuple[str, ...]
     """Of the native step, best first; empty where it was not built."""
+    on_request: tuple[str, ...]
+    """The environment settings that use an instruction set which is not used by itself: one that
+    has not proved itself on hardware, or is there for tests.
+    """
     instruction_set: str
     """The one in use; "" with torch."""
     weight_formats: tuple[str, ...]
@@ -36,9 +40,11 @@ class Platform:
 def describe_platform() -> Platform:
     """For `ponder doctor`."""
     sets = native.instruction_sets()
+    own = sets.index("portable") + 1 if sets else 0
     return Platform(
         kernels="native" if sets else "torch",
-        instruction_sets=sets,
+        instruction_sets=sets[:own],
+        on_request=tuple(f"{native.SWITCH}={name}" for name in sets[own:]),
         instruction_set=native.chosen_instruction_set() if sets else "",
         weight_formats=tuple(native.FORMATS) if sets else ("float32",),
         threads=os.cpu_count() or 1,

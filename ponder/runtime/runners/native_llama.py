@@ -64,7 +64,7 @@ class NativeLlama:
         self._doors = native.loaded()
         self._model = ctypes.c_void_p()
         answer = self._doors.ponder_open(
-            _shape(config), native.FORMATS[weight_format], isa.encode(), threads, self._model
+            native_shape(config), native.FORMATS[weight_format], isa.encode(), threads, self._model
         )
         native.check(answer, "opening the native step")
         finalize(self, self._doors.ponder_close, self._model.value)
@@ -187,7 +187,7 @@ def _layer_of(config: ModelConfig) -> dict[str, tuple[str, ...]]:
     return layer
 
 
-def _shape(config: ModelConfig) -> native.Shape:
+def native_shape(config: ModelConfig) -> native.Shape:
     return native.Shape(
         layers=config.layers,
         hidden=config.hidden,

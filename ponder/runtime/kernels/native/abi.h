@@ -204,10 +204,15 @@ struct Kernels {
 };
 
 extern const Kernels portable_kernels;
+extern const Kernels amx_emulated_kernels;
 #if defined(__x86_64__)
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
 extern const Kernels avx512_bf16_kernels;
+extern const Kernels amx_kernels;
+#elif defined(__aarch64__)
+extern const Kernels neon_kernels;
+extern const Kernels neon_dotprod_kernels;
 #endif
 
 }  // namespace ponder

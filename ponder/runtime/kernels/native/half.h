@@ -1,5 +1,5 @@
-// Rounding to bfloat16, and half precision (IEEE), in which grouped weights keep their scales. In an unnamed namespace for
-// the same reason as arithmetic.h.
+// Rounding to bfloat16, and half precision (IEEE), in which grouped weights keep their scales. In an
+// unnamed namespace for the same reason as arithmetic.h.
 #pragma once
 
 #include <cmath>

@@ -28,6 +28,7 @@ from ponder.runtime.values import (
     Sampling,
     Scored,
     Segment,
+    SpliceMode,
     Usage,
 )
 
@@ -57,6 +58,7 @@ __all__ = [
     "Scored",
     "ScriptedEngine",
     "Segment",
+    "SpliceMode",
     "Usage",
     "describe_platform",
     "known_models",

@@ -41,6 +41,7 @@ from ponder.runtime.values import (
     Sampling,
     Scored,
     Segment,
+    SpliceMode,
     Usage,
 )
 
@@ -67,6 +68,8 @@ class ScriptedEngine:
             prompt_logprobs=True,
             logits=True,
             seed=True,
+            splice=frozenset([SpliceMode.REENCODE]),
+            live_views=False,
         )
         self.script = script
         self._delay = delay

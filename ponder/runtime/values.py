@@ -41,6 +41,24 @@ class Finish(Enum):
     CANCELLED = "cancelled"
 
 
+class SpliceMode(Enum):
+    """What becomes of the KV behind an edit inside a branch. Positions below are those that the
+    model is told; `Branch.tokens` has no gaps.
+    """
+
+    KEEP = "keep"
+    """It stays, and so do its positions: a splice leaves a gap, or an overlap with longer text; the
+    tails of a join overlap, and what follows starts behind the longest (Multiverse's attention,
+    arXiv 2506.09991).
+    """
+    SHIFT = "shift"
+    """It stays, and closes up: it is read with a query that is rotated as if it had moved. It still
+    attended to what was removed, so this is not what the new tokens alone would give.
+    """
+    REENCODE = "reencode"
+    """It is computed anew: exact."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How to draw tokens, and when to stop. Draws come from the branch's path, so there is no seed
@@ -161,6 +179,10 @@ class Capabilities:
     logits: bool
     seed: bool
     """Draws are a function of the branch's path."""
+    splice: frozenset[SpliceMode]
+    """Modes of `splice` and `join`."""
+    live_views: bool
+    """Branches can see others' tails grow (`share`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ponder.runtime import ModelError, PoolExhausted
 from ponder.runtime.engine.pool import PagePool
 from ponder.runtime.engine.radix import RadixTree
-from ponder.runtime.engine.view import Span, View, cut
+from ponder.runtime.engine.spans import Span, cut
+from ponder.runtime.engine.view import View
 from ponder.runtime.runners.api import PAGE
 
 PAGES = 24

@@ -1,48 +1,34 @@
-"""A branch of the own engine, as its user holds it: the journal of tokens, and calls that wait for
-the engine's thread.
+"""A branch of the own engine, as its user holds it: its journal, and calls that wait for the
+engine's thread.
 
-Forking, rewinding and closing only post commands, so they are synchronous; commands are obeyed in
-order. A branch that is dropped without `close` lets go of its pages when it is collected.
+Forking, rewinding, sharing, pinning and closing only post commands, so they are synchronous;
+commands are obeyed in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
-from weakref import finalize
+from typing import Self
 
-from ponder.runtime.engine.core import Core
-from ponder.runtime.engine.jobs import Decode, Job, Prefill, Read, ScorePart
-from ponder.runtime.engine.loop import EngineThread
+from ponder.runtime.engine.edits import Edit, join, moved, splice
+from ponder.runtime.engine.handle import Handle
+from ponder.runtime.engine.jobs import Decode, Prefill, Read, ScorePart
+from ponder.runtime.engine.journal import Journal
 from ponder.runtime.engine.stream import Stream
 from ponder.runtime.engine.text import TextTail
-from ponder.runtime.errors import BranchClosed, ContextOverflow, InputError
-from ponder.runtime.models.config import ModelConfig, Tokenizer
+from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
 from ponder.runtime.runners.sampler import make_rule
-from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Finish, Logits, Sampling, Scored, Segment, Usage
-
-
-class Host(Protocol):
-    """What a branch needs of its engine."""
-
-    @property
-    def core(self) -> Core: ...
-
-    @property
-    def thread(self) -> EngineThread: ...
-
-    @property
-    def config(self) -> ModelConfig: ...
-
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-
-    def adopt(self) -> tuple[int, Callable[[], None]]:
-        """A new lane's number, and what lets go of it."""
-        ...
+from ponder.runtime.values import (
+    Finish,
+    Logits,
+    Sampling,
+    Scored,
+    Segment,
+    SpliceMode,
+    Usage,
+)
 
 
 class LocalBranch:
@@ -54,46 +40,44 @@ class LocalBranch:
 
     def __init__(
         self,
-        host: Host,
-        lane: tuple[int, Callable[[], None]],
-        path: BranchPath,
-        tokens: Sequence[int],
+        handle: Handle,
+        journal: Journal,
         prompt_length: int,
         usage: Usage,
+        parent: LocalBranch | None = None,
     ) -> None:
-        self.path = path
+        self.path = handle.path
         self.usage = usage
-        self._host = host
-        self._ident, release = lane
-        self._release = finalize(self, release)
-        self._tokens = list(tokens)
+        self._lane = handle
+        self._core = handle.host.core
+        self._tokenizer = handle.host.tokenizer
+        self._context = handle.host.config.context_length
+        self._journal = journal
         self._prompt = prompt_length
         self._forks = 0
-        self._jobs: Sequence[Job] = ()
-        self._key = path.key()
+        self._key = handle.path.key()
+        self._parent = parent._lane.ident if parent else None
+        self._live = parent._live if parent else False
+        self._pins = 0
 
     @property
     def tokens(self) -> Sequence[int]:
-        return tuple(self._tokens)
+        return tuple(self._journal.tokens)
 
     @property
     def text(self) -> str:
-        return self._host.tokenizer.decode(self._tokens[self._prompt :])
+        return self._tokenizer.decode(self._journal.tokens[self._prompt :])
 
     def fork(self, n: int) -> list[LocalBranch]:
-        self._check("fork")
+        self._lane.check("fork")
         if n < 1:
             raise InputError(f"fork into {n!r} branches; it must be at least 1")
-        lanes = [self._host.adopt() for _ in range(n)]
-        self._host.thread.post(
-            partial(self._host.core.fork, self._ident, [ident for ident, _ in lanes])
-        )
         ordinal, self._forks = self._forks, self._forks + 1
+        handles = [Handle(self._lane.host, self.path.child(ordinal, i)) for i in range(n)]
+        self._lane.post(self._core.fork, [handle.ident for handle in handles])
         return [
-            LocalBranch(
-                self._host, lane, self.path.child(ordinal, i), self._tokens, self._prompt, Usage()
-            )
-            for i, lane in enumerate(lanes)
+            LocalBranch(handle, self._journal.fork(), self._prompt, Usage(), self)
+            for handle in handles
         ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
@@ -111,52 +95,103 @@ class LocalBranch:
         return Stream(self, params, deadline)
 
     async def append(self, text: str) -> None:
-        self._check("append")
-        given = self._host.tokenizer.encode(text)
+        self._lane.check("append to")
+        given = self._tokenizer.encode(text)
         self._fit(len(given), "appending")
         if not given:
             return
-        start = len(self._tokens)
+        start = len(self._journal.tokens)
         job = Prefill(len(given), start - 1)
         try:
-            await self._call(partial(self._host.core.start, self._ident, job, given), job)
+            await self._lane.call(partial(self._core.start, self._lane.ident, job, given), job)
         except BaseException:
-            self._post(partial(self._host.core.truncate, self._ident, start))
+            self._lane.post(self._core.truncate, start)
             raise
-        self._tokens += given
+        self._journal.tokens += given
         self.usage += Usage(prompt=job.given, cached=job.cached)
 
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
-        self._check("score")
-        given = [self._host.tokenizer.encode(text) for text in continuations]
+        self._lane.check("score")
+        given = [self._tokenizer.encode(text) for text in continuations]
         self._fit(max(map(len, given), default=0) - 1, "scoring")
-        parts = [ScorePart(tokens, len(self._tokens)) for tokens in given]
+        parts = [ScorePart(tokens, len(self._journal.tokens)) for tokens in given]
         running = [part for part in parts if part.given]
         if running:
-            await self._call(partial(self._host.core.score, self._ident, running), *running)
+            command = partial(self._core.score, self._lane.ident, running)
+            await self._lane.call(command, *running)
         self.usage += Usage(scored=sum(map(len, given)))
         return [part.scored for part in parts]
 
     async def logits(self) -> Logits:
-        self._check("read logits")
+        self._lane.check("read logits")
         job = Read()
-        await self._call(partial(self._host.core.start, self._ident, job), job)
+        await self._lane.call(partial(self._core.start, self._lane.ident, job), job)
         return job.logits
 
     def rewind(self, to: int) -> None:
-        self._check("rewind")
-        if not 1 <= to <= len(self._tokens):
-            raise InputError(
-                f"rewind to {to!r} tokens; it must be 1 to {len(self._tokens)}, all it has"
-            )
-        del self._tokens[to:]
+        self._lane.check("rewind")
+        total = len(self._journal.tokens)
+        if not 1 <= to <= total:
+            raise InputError(f"rewind to {to!r} tokens; it must be 1 to {total}, all it has")
+        self._journal.truncate(to)
         self._prompt = min(self._prompt, to)
-        self._post(partial(self._host.core.truncate, self._ident, to))
+        self._lane.post(self._core.truncate, to)
+
+    async def splice(
+        self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        self._lane.check("splice")
+        self._check_mode(mode)
+        self._check_dead("splice", "splice before it shares, or another branch")
+        given = self._tokenizer.encode(text) if text else []
+        _check_range(start, stop, len(self._journal.tokens), len(given))
+        edit = splice(self._journal, start, stop, given, mode)
+        if edit is not None:
+            await self._edit(edit, "splicing")
+            self._prompt = moved(self._prompt, start, stop, len(given))
+
+    async def join(
+        self, others: Sequence[LocalBranch], mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        self._lane.check("join others to")
+        self._check_mode(mode)
+        self._check_kin("join", others, self._lane.ident, "forks of this branch")
+        for other in others:
+            other._lane.check("join")
+        if mode is not SpliceMode.REENCODE:
+            for each in (self, *others):
+                each._check_dead("join", "join with mode REENCODE")
+        edit = join(self._journal, [other._journal for other in others], mode)
+        if edit is not None:
+            await self._edit(edit, "joining", others)
+
+    def share(self, others: Sequence[LocalBranch]) -> None:
+        self._lane.check("share others with")
+        if not self._lane.host.capabilities.live_views:
+            raise CapabilityError(
+                f"engine {self._lane.host.name!r} has no live views; use one that has them "
+                "(kernels='torch'), or append what others said"
+            )
+        self._check_kin("share", others, self._parent, "other forks of the same branch")
+        for other in others:
+            other._lane.check_open()
+        self._live = True
+        self._lane.post(self._core.share, [other._lane.ident for other in others])
+
+    def pin(self) -> None:
+        self._lane.check_open()
+        self._pins += 1
+        self._lane.post(self._core.pin, 1)
+
+    def unpin(self) -> None:
+        self._lane.check_open()
+        if not self._pins:
+            raise InputError(f"branch {self.path} is not pinned; unpin once for each pin")
+        self._pins -= 1
+        self._lane.post(self._core.pin, -1)
 
     def close(self) -> None:
-        for job in self._jobs:
-            job.end(None if isinstance(job, Decode) else self._closed())
-        self._release()
+        self._lane.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -171,35 +206,35 @@ class LocalBranch:
 
     def begin_decode(self, params: Sampling, deadline: float | None, *, announce: bool) -> Decode:
         """Start a decode; `end_decode` must follow."""
-        self._check("extend")
-        limit = min(params.max_tokens, self._host.config.context_length - len(self._tokens))
+        self._lane.check("extend")
+        limit = min(params.max_tokens, self._context - self._journal.end)
         watched = announce or params.stop
         job = Decode(
-            make_rule(params, self._host.config.vocabulary),
+            make_rule(params, self._lane.host.config.vocabulary),
             self._key,
             limit=limit,
-            end_tokens=self._host.tokenizer.end_tokens,
+            end_tokens=self._tokenizer.end_tokens,
             deadline=deadline,
-            tail=TextTail(self._host.tokenizer, params.stop) if watched else None,
+            tail=TextTail(self._tokenizer, params.stop) if watched else None,
             announce=announce,
         )
         if limit < 1:
             job.close(Finish.LENGTH)
         else:
-            self._begin(partial(self._host.core.start, self._ident, job), job)
+            self._lane.begin(partial(self._core.start, self._lane.ident, job), job)
         return job
 
     def end_decode(self, job: Decode) -> Segment:
         """Commit what was drawn; a decode still running is cancelled."""
         job.end()
-        self._jobs = ()
+        self._lane.ended()
         drawn = tuple(job.drawn)
         usage = Usage(decoded=len(drawn))
         if job.error is None:
-            self._tokens += drawn
+            self._journal.tokens += drawn
         self.usage += usage
         return Segment(
-            text=self._host.tokenizer.decode(drawn) if job.tail is None else job.tail.whole,
+            text=self._tokenizer.decode(drawn) if job.tail is None else job.tail.whole,
             tokens=drawn,
             logprobs=tuple(job.logprobs),
             finish=job.finish,
@@ -209,43 +244,63 @@ class LocalBranch:
     def drop_decode(self, job: Decode) -> None:
         """After a failure the branch keeps what was committed before."""
         if job.drawn:
-            self._post(partial(self._host.core.truncate, self._ident, len(self._tokens)))
+            self._lane.post(self._core.truncate, len(self._journal.tokens))
 
-    async def _call(self, command: Callable[[], None], *jobs: Job) -> None:
-        self._begin(command, *jobs)
+    async def _edit(self, edit: Edit, action: str, others: Sequence[LocalBranch] = ()) -> None:
+        end, now = edit.journal.end, self._journal.end
+        if end >= self._context and end > now:
+            raise _overflow(f"{action}, which makes {end} positions of", now, self._context)
+        job = Prefill(edit.given, edit.kept or len(edit.journal.tokens))
+        idents = [other._lane.ident for other in others]
         try:
-            for job in jobs:
-                await job.finished()
-        finally:
-            for job in jobs:
-                job.end()
-            self._jobs = ()
-
-    def _begin(self, command: Callable[[], None], *jobs: Job) -> None:
-        self._host.thread.begin(command, *jobs)
-        self._jobs = jobs
-
-    def _post(self, command: Callable[[], None]) -> None:
-        if self._release.alive:
-            self._host.thread.post(command)
+            await self._lane.call(
+                partial(self._core.edit, self._lane.ident, edit, idents, job), job
+            )
+        except BaseException:
+            self._lane.post(self._core.replace, self._journal.copy())
+            raise
+        self._journal = edit.journal
+        self.usage += Usage(prompt=job.given, cached=job.cached)
 
     def _fit(self, more: int, action: str) -> None:
-        room = self._host.config.context_length - len(self._tokens)
-        if more >= room:
-            raise ContextOverflow(
-                f"{action} {more} tokens to {len(self._tokens)} leaves no room in a context of "
-                f"{self._host.config.context_length}: shorten one of them"
+        if self._journal.end + more >= self._context:
+            raise _overflow(f"{action} {more} tokens to", self._journal.end, self._context)
+
+    def _check_mode(self, mode: SpliceMode) -> None:
+        host = self._lane.host
+        if mode not in host.capabilities.splice:
+            raise CapabilityError(
+                f"engine {host.name!r} cannot keep KV across an edit (mode {mode.name}); use mode "
+                "REENCODE, or an engine that can (kernels='torch')"
             )
 
-    def _check(self, action: str) -> None:
-        if not self._release.alive:
-            raise self._closed()
-        if self._jobs:
+    def _check_dead(self, action: str, instead: str) -> None:
+        """Live views depend on who was how far, so what they showed cannot be computed again."""
+        if self._live:
+            raise InputError(f"cannot {action} branch {self.path}, which shares others; {instead}")
+
+    def _check_kin(
+        self, action: str, others: Sequence[LocalBranch], parent: int | None, who: str
+    ) -> None:
+        idents = [other._lane.ident for other in others]
+        host = self._lane.host
+        kin = all(other._parent == parent and other._lane.host is host for other in others)
+        alone = self._lane.ident not in idents and len(set(idents)) == len(idents)
+        if others and not (parent is not None and kin and alone):
             raise InputError(
-                f"cannot {action} branch {self.path} while another call runs on it; wait for that "
-                "call, or fork first"
+                f"cannot {action} {[o.path for o in others]!r} with {self.path}: it takes {who}, "
+                "each once"
             )
-        self._host.thread.check()
 
-    def _closed(self) -> BranchClosed:
-        return BranchClosed(f"branch {self.path} is closed")
+
+def _check_range(start: int, stop: int, total: int, given: int) -> None:
+    if not 0 <= start <= stop <= total:
+        raise InputError(f"splice {start!r} to {stop!r}; it takes 0 <= start <= stop <= {total}")
+    if start == 0 and stop == total and not given:
+        raise InputError(f"splice {start!r} to {stop!r} leaves no token; leave one, or give text")
+
+
+def _overflow(action: str, have: int, context: int) -> ContextOverflow:
+    return ContextOverflow(
+        f"{action} {have} leaves no room in a context of {context}: shorten one of them"
+    )

@@ -16,14 +16,16 @@ from weakref import finalize
 
 from ponder.runtime.engine.branch import LocalBranch
 from ponder.runtime.engine.core import Core
+from ponder.runtime.engine.handle import Handle
 from ponder.runtime.engine.jobs import Prefill
+from ponder.runtime.engine.journal import Journal
 from ponder.runtime.engine.loop import EngineThread
 from ponder.runtime.engine.pool import default_pages
 from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
 from ponder.runtime.models.config import LoadedModel, ModelConfig, Tokenizer
 from ponder.runtime.runners.choice import Kernels, WeightFormat, choose_runner
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Capabilities, EngineStats, Prompt, Usage
+from ponder.runtime.values import Capabilities, EngineStats, Prompt, SpliceMode, Usage
 
 LONG = 16
 """Characters a token: a prompt with more of them than the context allows is measured by its
@@ -73,6 +75,8 @@ class LocalEngine:
             prompt_logprobs=True,
             logits=True,
             seed=True,
+            splice=frozenset(SpliceMode if runner.shifts else [SpliceMode.REENCODE]),
+            live_views=runner.shifts,
         )
         pages = pages or default_pages(model.config, runner.page_bytes())
         self.core = Core(runner, pages, step_tokens)
@@ -91,17 +95,15 @@ class LocalEngine:
             )
         self.thread.check()
         tokens = self._encode(prompt)
-        ident, release = self.adopt()
+        handle = Handle(self, path)
         job = Prefill(len(tokens), 0)
         try:
-            self.thread.begin(partial(self.core.open, ident, tokens, priority, job), job)
-            await job.finished()
+            await handle.call(partial(self.core.open, handle.ident, tokens, priority, job), job)
         except BaseException:
-            job.end()
-            release()
+            handle.close()
             raise
         usage = Usage(prompt=len(tokens), cached=job.cached)
-        return LocalBranch(self, (ident, release), path, tokens, len(tokens), usage)
+        return LocalBranch(handle, Journal.of(tokens), len(tokens), usage)
 
     def count(self, prompt: Prompt) -> int:
         return len(self.tokenizer.encode_prompt(prompt))

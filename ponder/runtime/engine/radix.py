@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ponder.runtime.engine.pool import PagePool
-from ponder.runtime.engine.view import Span, cut
+from ponder.runtime.engine.spans import Span, cut
 from ponder.runtime.runners.plan import common
 
 Tokens = npt.NDArray[np.int64]

@@ -82,6 +82,11 @@ class Runner(Protocol):
         ...
 
     @property
+    def shifts(self) -> bool:
+        """Whether works may have holes, positions, homes and shifts."""
+        ...
+
+    @property
     def time(self) -> StepTime: ...
 
     @property

@@ -35,6 +35,7 @@ class NativeLlama:
     """A `Runner`. See the module."""
 
     torch_threads = 1
+    shifts = False
 
     def __init__(
         self,

@@ -20,7 +20,8 @@ from ponder.runtime.kernels.arrays import tensor_of
 from ponder.runtime.kernels.reference import merge, partial_attention
 from ponder.runtime.models.config import ModelConfig
 from ponder.runtime.models.families import FAMILIES, KNOWN
-from ponder.runtime.models.rotary import rotary_table, rotate, score_scale
+from ponder.runtime.models.rotary import rotary_table, rotate, score_scale, turn
+from ponder.runtime.runners.api import Ints
 from ponder.runtime.runners.memory import KVMemory
 from ponder.runtime.runners.plan import Block, StepPlan
 
@@ -44,12 +45,24 @@ class _Layer:
 class _Reads:
     """A block's index tensors, made once a step for all layers."""
 
-    rows: Tensor
+    queries: Tensor
     """[items * queries]"""
     places: Tensor
     """[kv_heads * items * places], into memory flattened over heads."""
     limits: Tensor | None
     shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Turns:
+    """Cosines and sines of a step, [.., 1, head_dim / 2] each, made once for all layers."""
+
+    rows: tuple[Tensor, Tensor]
+    keys: tuple[Tensor, Tensor] | None
+    """None where keys turn as their rows do."""
+    turned: Tensor
+    """Rows with more queries, one each time."""
+    more: tuple[Tensor, Tensor]
 
 
 class Llama:
@@ -73,8 +86,7 @@ class Llama:
         """Run the step; returns the normed last hidden states of the wanted rows, [wanted,
         hidden].
         """
-        positions = tensor_of(plan.positions)
-        turn = (self._cosines[positions][:, None], self._sines[positions][:, None])
+        turns = self._turns(plan)
         writes = tensor_of(plan.writes)
         reads = [self._reads(block, memory) for block in plan.blocks]
         parts = tensor_of(plan.merge)
@@ -82,7 +94,7 @@ class Llama:
         for i, layer in enumerate(self._layers):
             keys, values = memory.keys[i], memory.values[i]
             query = self._project(
-                self._normed(x, layer.attention_norm), layer, turn, writes, keys, values
+                self._normed(x, layer.attention_norm), layer, turns, writes, keys, values
             )
             attended = self._attend(query, keys, values, reads, parts)
             x = x + functional.linear(attended, layer.output)
@@ -103,22 +115,39 @@ class Llama:
         self,
         x: Tensor,
         layer: _Layer,
-        turn: tuple[Tensor, Tensor],
+        turns: _Turns,
         writes: Tensor,
         keys: Tensor,
         values: Tensor,
     ) -> Tensor:
-        """Write the rows' keys and values; returns their queries [kv_heads, rows, group * dim]."""
+        """Write the rows' keys and values; returns all queries [kv_heads, queries, group * dim]."""
         heads, kv_heads, width = self.config.heads, self.config.kv_heads, self.config.head_dim
         qkv = functional.linear(x, layer.qkv, layer.qkv_bias)
         qkv = qkv.view(len(x), heads + 2 * kv_heads, width)
         qk = qkv[:, : heads + kv_heads]
         if layer.head_norm is not None:
             qk = functional.rms_norm(qk, (width,), None, self.config.norm_epsilon) * layer.head_norm
-        turned = rotate(qk, *turn)
-        keys.index_copy_(1, writes, turned[:, heads:].transpose(0, 1))
+        turned = rotate(qk, *turns.rows)
+        key = turned[:, heads:] if turns.keys is None else rotate(qk[:, heads:], *turns.keys)
+        keys.index_copy_(1, writes, key.transpose(0, 1))
         values.index_copy_(1, writes, qkv[:, heads + kv_heads :].transpose(0, 1))
-        return turned[:, :heads].reshape(len(x), kv_heads, -1).transpose(0, 1).contiguous()
+        query = turned[:, :heads]
+        if len(turns.turned):
+            query = torch.cat((query, rotate(qk[turns.turned, :heads], *turns.more)))
+        return query.reshape(len(query), kv_heads, -1).transpose(0, 1).contiguous()
+
+    def _turns(self, plan: StepPlan) -> _Turns:
+        # The extra queries' positions may be negative or beyond the context: the table has them not.
+        return _Turns(
+            rows=self._table(plan.positions),
+            keys=None if plan.homes is None else self._table(plan.homes),
+            turned=tensor_of(plan.turned),
+            more=turn(self.config, tensor_of(plan.turns)),
+        )
+
+    def _table(self, positions: Ints) -> tuple[Tensor, Tensor]:
+        rows = tensor_of(positions)
+        return self._cosines[rows][:, None], self._sines[rows][:, None]
 
     def _attend(
         self, query: Tensor, keys: Tensor, values: Tensor, reads: list[_Reads], parts: Tensor
@@ -132,7 +161,7 @@ class Llama:
         for read in reads:
             items, queries = read.shape
             output, lse = partial_attention(
-                query.index_select(1, read.rows).view(kv_heads, items, queries, group, width),
+                query.index_select(1, read.queries).view(kv_heads, items, queries, group, width),
                 keys.index_select(0, read.places).view(kv_heads, items, -1, width),
                 values.index_select(0, read.places).view(kv_heads, items, -1, width),
                 read.limits,
@@ -144,13 +173,13 @@ class Llama:
         return merged.transpose(0, 1).reshape(-1, heads * width)
 
     def _reads(self, block: Block, memory: KVMemory) -> _Reads:
-        items, queries = block.rows.shape
+        items, queries = block.queries.shape
         places = block.slots.shape[1]
         slots = tensor_of(block.slots).reshape(-1)
         heads = torch.arange(self.config.kv_heads)[:, None] * memory.keys.shape[2]
         everything = bool((block.limits == places).all())
         return _Reads(
-            rows=tensor_of(block.rows).reshape(-1).clamp_min(0),
+            queries=tensor_of(block.queries).reshape(-1).clamp_min(0),
             places=(heads + slots).reshape(-1),
             limits=None if everything else tensor_of(block.limits),
             shape=(items, queries),

@@ -19,6 +19,7 @@ class TorchRunner:
     """The torch model, in float32."""
 
     description = "float32, torch"
+    shifts = True
 
     def __init__(self, model: Llama, threads: int = 1) -> None:
         self.torch_threads = threads

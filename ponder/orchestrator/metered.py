@@ -24,11 +24,13 @@ from ponder.runtime import (
     Engine,
     EngineStats,
     Finish,
+    InputError,
     Logits,
     Prompt,
     Sampling,
     Scored,
     Segment,
+    SpliceMode,
     Usage,
 )
 
@@ -107,6 +109,10 @@ class MeteredBranch:
         return self._inner.tokens
 
     @property
+    def tail(self) -> Sequence[int]:
+        return self._inner.tail
+
+    @property
     def text(self) -> str:
         return self._inner.text
 
@@ -168,6 +174,31 @@ class MeteredBranch:
     def rewind(self, to: int) -> None:
         self._inner.rewind(to)
 
+    async def splice(
+        self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        again = len(self.tokens) - stop if mode is SpliceMode.REENCODE else 0
+        tokens = (self._home.count(text) if text else 0) + max(0, again)
+        async with self._whole("splice", tokens) as told:
+            told["mode"] = mode.value
+            await self._inner.splice(start, stop, text, mode)
+
+    async def join(self, others: Sequence[Branch], mode: SpliceMode = SpliceMode.REENCODE) -> None:
+        inner = self._inside(others)
+        again = sum(len(other.tail) for other in inner) if mode is SpliceMode.REENCODE else 0
+        async with self._whole("join", again) as told:
+            told["mode"] = mode.value
+            await self._inner.join(inner, mode)
+
+    def share(self, others: Sequence[Branch]) -> None:
+        self._inner.share(self._inside(others))
+
+    def pin(self) -> None:
+        self._inner.pin()
+
+    def unpin(self) -> None:
+        self._inner.unpin()
+
     def close(self) -> None:
         self._home.meter.branches.discard(self._inner)
         self._inner.close()
@@ -182,6 +213,13 @@ class MeteredBranch:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @staticmethod
+    def _inside(others: Sequence[Branch]) -> list[Branch]:
+        inner = [other._inner for other in others if isinstance(other, MeteredBranch)]
+        if len(inner) < len(others):
+            raise InputError("a metered branch takes branches of its own run; open them there")
+        return inner
 
     def _call(self, kind: str) -> Call:
         self._sequence += 1

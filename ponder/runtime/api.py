@@ -41,6 +41,11 @@ class Branch(Protocol):
         ...
 
     @property
+    def tail(self) -> Sequence[int]:
+        """The tokens beyond those it was forked with; where it was opened, all."""
+        ...
+
+    @property
     def text(self) -> str:
         """Everything after the prompt."""
         ...
@@ -115,11 +120,8 @@ class Branch(Protocol):
         """
         ...
 
-    async def join(
-        self, others: Sequence[Self], mode: SpliceMode = SpliceMode.REENCODE
-    ) -> None:
-        """Append the tails of `others`, forks of this branch, in order: what each has beyond the
-        tokens it was forked with. They stay usable.
+    async def join(self, others: Sequence[Self], mode: SpliceMode = SpliceMode.REENCODE) -> None:
+        """Append the tails of `others`, forks of this branch, in order. They stay usable.
 
         `REENCODE` charges the tails as prompt; the other modes charge nothing, since the tails
         bring their KV along. Under those each tail saw its own branch only, except for the last

@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from ponder.runtime.engine.edits import Edit, join, moved, splice
+from ponder.runtime.engine.edits import Edit, join, splice
 from ponder.runtime.engine.handle import Handle
 from ponder.runtime.engine.jobs import Decode, Prefill, Read, ScorePart
 from ponder.runtime.engine.journal import Journal
@@ -20,6 +20,7 @@ from ponder.runtime.engine.stream import Stream
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
 from ponder.runtime.runners.sampler import make_rule
+from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.values import (
     Finish,
     Logits,
@@ -44,7 +45,6 @@ class LocalBranch:
         journal: Journal,
         prompt_length: int,
         usage: Usage,
-        parent: LocalBranch | None = None,
     ) -> None:
         self.path = handle.path
         self.usage = usage
@@ -56,13 +56,14 @@ class LocalBranch:
         self._prompt = prompt_length
         self._forks = 0
         self._key = handle.path.key()
-        self._parent = parent._lane.ident if parent else None
-        self._live = parent._live if parent else False
-        self._pins = 0
 
     @property
     def tokens(self) -> Sequence[int]:
         return tuple(self._journal.tokens)
+
+    @property
+    def tail(self) -> Sequence[int]:
+        return tuple(self._journal.tail)
 
     @property
     def text(self) -> str:
@@ -73,11 +74,11 @@ class LocalBranch:
         if n < 1:
             raise InputError(f"fork into {n!r} branches; it must be at least 1")
         ordinal, self._forks = self._forks, self._forks + 1
-        handles = [Handle(self._lane.host, self.path.child(ordinal, i)) for i in range(n)]
+        paths = [self.path.child(ordinal, i) for i in range(n)]
+        handles = [Handle(self._lane.host, path, self._lane) for path in paths]
         self._lane.post(self._core.fork, [handle.ident for handle in handles])
         return [
-            LocalBranch(handle, self._journal.fork(), self._prompt, Usage(), self)
-            for handle in handles
+            LocalBranch(handle, self._journal.fork(), self._prompt, Usage()) for handle in handles
         ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
@@ -107,8 +108,9 @@ class LocalBranch:
         except BaseException:
             self._lane.post(self._core.truncate, start)
             raise
+        finally:
+            self.usage += job.usage
         self._journal.tokens += given
-        self.usage += Usage(prompt=job.given, cached=job.cached)
 
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
         self._lane.check("score")
@@ -116,10 +118,11 @@ class LocalBranch:
         self._fit(max(map(len, given), default=0) - 1, "scoring")
         parts = [ScorePart(tokens, len(self._journal.tokens)) for tokens in given]
         running = [part for part in parts if part.given]
-        if running:
-            command = partial(self._core.score, self._lane.ident, running)
+        command = partial(self._core.score, self._lane.ident, running)
+        try:
             await self._lane.call(command, *running)
-        self.usage += Usage(scored=sum(map(len, given)))
+        finally:
+            self.usage = sum((part.usage for part in running), self.usage)
         return [part.scored for part in parts]
 
     async def logits(self) -> Logits:
@@ -142,9 +145,9 @@ class LocalBranch:
     ) -> None:
         self._lane.check("splice")
         self._check_mode(mode)
-        self._check_dead("splice", "splice before it shares, or another branch")
+        self._lane.check_dead("splice", "splice before it shares, or another branch")
         given = self._tokenizer.encode(text) if text else []
-        _check_range(start, stop, len(self._journal.tokens), len(given))
+        check_range(start, stop, len(self._journal.tokens), len(given))
         edit = splice(self._journal, start, stop, given, mode)
         if edit is not None:
             await self._edit(edit, "splicing")
@@ -155,15 +158,16 @@ class LocalBranch:
     ) -> None:
         self._lane.check("join others to")
         self._check_mode(mode)
-        self._check_kin("join", others, self._lane.ident, "forks of this branch")
-        for other in others:
-            other._lane.check("join")
+        lanes = [other._lane for other in others]
+        self._lane.check_kin("join", lanes, self._lane.ident, "forks of this branch")
+        for lane in lanes:
+            lane.check("join")
         if mode is not SpliceMode.REENCODE:
-            for each in (self, *others):
-                each._check_dead("join", "join with mode REENCODE")
+            for lane in (self._lane, *lanes):
+                lane.check_dead("join", "join with mode REENCODE")
         edit = join(self._journal, [other._journal for other in others], mode)
         if edit is not None:
-            await self._edit(edit, "joining", others)
+            await self._edit(edit, "joining", lanes)
 
     def share(self, others: Sequence[LocalBranch]) -> None:
         self._lane.check("share others with")
@@ -172,23 +176,18 @@ class LocalBranch:
                 f"engine {self._lane.host.name!r} has no live views; use one that has them "
                 "(kernels='torch'), or append what others said"
             )
-        self._check_kin("share", others, self._parent, "other forks of the same branch")
-        for other in others:
-            other._lane.check_open()
-        self._live = True
-        self._lane.post(self._core.share, [other._lane.ident for other in others])
+        lanes = [other._lane for other in others]
+        self._lane.check_kin("share", lanes, self._lane.parent, "other forks of the same branch")
+        for lane in lanes:
+            lane.check_open()
+        self._lane.live = True
+        self._lane.post(self._core.share, [lane.ident for lane in lanes])
 
     def pin(self) -> None:
-        self._lane.check_open()
-        self._pins += 1
-        self._lane.post(self._core.pin, 1)
+        self._lane.pin(+1)
 
     def unpin(self) -> None:
-        self._lane.check_open()
-        if not self._pins:
-            raise InputError(f"branch {self.path} is not pinned; unpin once for each pin")
-        self._pins -= 1
-        self._lane.post(self._core.pin, -1)
+        self._lane.pin(-1)
 
     def close(self) -> None:
         self._lane.close()
@@ -246,21 +245,21 @@ class LocalBranch:
         if job.drawn:
             self._lane.post(self._core.truncate, len(self._journal.tokens))
 
-    async def _edit(self, edit: Edit, action: str, others: Sequence[LocalBranch] = ()) -> None:
+    async def _edit(self, edit: Edit, action: str, others: Sequence[Handle] = ()) -> None:
         end, now = edit.journal.end, self._journal.end
         if end >= self._context and end > now:
             raise _overflow(f"{action}, which makes {end} positions of", now, self._context)
         job = Prefill(edit.given, edit.kept or len(edit.journal.tokens))
-        idents = [other._lane.ident for other in others]
+        idents = [other.ident for other in others]
+        command = partial(self._core.edit, self._lane.ident, edit, idents, job)
         try:
-            await self._lane.call(
-                partial(self._core.edit, self._lane.ident, edit, idents, job), job
-            )
+            await self._lane.call(command, job)
         except BaseException:
             self._lane.post(self._core.replace, self._journal.copy())
             raise
+        finally:
+            self.usage += job.usage
         self._journal = edit.journal
-        self.usage += Usage(prompt=job.given, cached=job.cached)
 
     def _fit(self, more: int, action: str) -> None:
         if self._journal.end + more >= self._context:
@@ -273,31 +272,6 @@ class LocalBranch:
                 f"engine {host.name!r} cannot keep KV across an edit (mode {mode.name}); use mode "
                 "REENCODE, or an engine that can (kernels='torch')"
             )
-
-    def _check_dead(self, action: str, instead: str) -> None:
-        """Live views depend on who was how far, so what they showed cannot be computed again."""
-        if self._live:
-            raise InputError(f"cannot {action} branch {self.path}, which shares others; {instead}")
-
-    def _check_kin(
-        self, action: str, others: Sequence[LocalBranch], parent: int | None, who: str
-    ) -> None:
-        idents = [other._lane.ident for other in others]
-        host = self._lane.host
-        kin = all(other._parent == parent and other._lane.host is host for other in others)
-        alone = self._lane.ident not in idents and len(set(idents)) == len(idents)
-        if others and not (parent is not None and kin and alone):
-            raise InputError(
-                f"cannot {action} {[o.path for o in others]!r} with {self.path}: it takes {who}, "
-                "each once"
-            )
-
-
-def _check_range(start: int, stop: int, total: int, given: int) -> None:
-    if not 0 <= start <= stop <= total:
-        raise InputError(f"splice {start!r} to {stop!r}; it takes 0 <= start <= stop <= {total}")
-    if start == 0 and stop == total and not given:
-        raise InputError(f"splice {start!r} to {stop!r} leaves no token; leave one, or give text")
 
 
 def _overflow(action: str, have: int, context: int) -> ContextOverflow:

@@ -43,6 +43,10 @@ class Build:
         self._views[self.source] = view
 
     @property
+    def views(self) -> list[View]:
+        return list(self._views.values())
+
+    @property
     def done(self) -> bool:
         return not self._left
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from weakref import ref
 
 from ponder.runtime.engine.build import Build
 from ponder.runtime.engine.edits import Edit
-from ponder.runtime.engine.jobs import Decode, Job, Prefill, ScorePart
+from ponder.runtime.engine.jobs import Decode, Job, Prefill, ScorePart, Warm
 from ponder.runtime.engine.journal import Journal, Source
 from ponder.runtime.engine.lane import Lane, Share
 from ponder.runtime.engine.outcome import Counts, Outcome
@@ -37,6 +37,7 @@ class Core:
         self.tree = RadixTree(self.pool)
         self.scheduler = Scheduler(self.pool, self.tree, step_tokens)
         self.counts = Counts()
+        self.runner = runner
         self._outcome = Outcome(runner, self.counts)
         self._context = runner.config.context_length
         runner.reserve(pages)
@@ -48,6 +49,12 @@ class Core:
     @property
     def busy(self) -> bool:
         return len(self.scheduler.roster) > 0
+
+    def views(self) -> Iterator[View]:
+        """All there are, for inspection."""
+        for lane in self._lanes.values():
+            yield lane.view
+            yield from lane.build.views if lane.build else ()
 
     def open(self, ident: int, tokens: Sequence[int], priority: int, job: Job) -> None:
         self._add(ident, Journal.of(tokens), View(self.pool), priority)
@@ -63,6 +70,7 @@ class Core:
             self._refuse(job, pages)
         else:
             lane.job = job
+            self._warm(lane)
             if isinstance(job, Decode) and job.deadline is not None:
                 entry = (job.deadline, next(self._arrivals), ref(job))
                 heapq.heappush(self._deadlines, entry)
@@ -110,6 +118,7 @@ class Core:
         lane = self._lanes[ident]
         lane.forget()
         lane.journal = journal
+        lane.promised = len(lane.tokens) - 1
         self.scheduler.roster.note(lane)
 
     def share(self, ident: int, peers: Sequence[int]) -> None:
@@ -119,7 +128,8 @@ class Core:
         lane = self._lanes[ident]
         lane.settle()
         lane.pins += lane.live is None
-        lane.watch([self._lanes[peer] for peer in peers], max(0, lane.journal.own - 1))
+        seen = [self._lanes[peer] for peer in peers]
+        self._drop(lane.watch(seen, max(0, lane.journal.own - 1)))
 
     def pin(self, ident: int, change: int) -> None:
         self._lanes[ident].pins += change
@@ -128,8 +138,7 @@ class Core:
         lane = self._lanes.pop(ident)
         lane.settle()
         self._remember(lane)
-        lane.close()
-        self.scheduler.roster.drop(lane)
+        self._close(lane)
 
     def step(self) -> None:
         """Advance every job that has a share in the next step."""
@@ -138,10 +147,12 @@ class Core:
             if lane.over:
                 self._release(lane)
         schedule = self.scheduler.schedule()
+        for lane in schedule.blocked:
+            self._warm(lane)
         for lane in schedule.refused:
-            if lane.job is not None:
-                self._refuse(lane.job, self.pool.total + 1)
-                self._release(lane)
+            in_vain = [other for other in schedule.blocked if lane in other.waits()]
+            for each in (lane, *in_vain):
+                self._turn_down(each)
         running = [share for share in schedule.shares if share.rows and self._in_context(share)]
         if running:
             self._outcome.run(running)
@@ -175,13 +186,38 @@ class Core:
             )
         )
 
+    def _turn_down(self, lane: Lane) -> None:
+        if lane.job is not None:
+            self._refuse(lane.job, self.pool.total + 1)
+            self._release(lane)
+
     def _release(self, lane: Lane) -> None:
         """The lane's job is over."""
         lane.job = None
+        self.scheduler.roster.note(lane)
         if lane.ident < 0:
             del self._lanes[lane.ident]
-            lane.close()
+            self._close(lane)
+
+    def _close(self, lane: Lane) -> None:
+        """Let go of it, or leave its tail to those that see it."""
+        lane.closed = True
+        lane.job = None
         self.scheduler.roster.note(lane)
+        self._drop(lane.leave())
+        self._drop([] if lane.watchers else [lane])
+
+    def _drop(self, lanes: Iterable[Lane]) -> None:
+        for lane in lanes:
+            lane.forget()
+            self.scheduler.roster.drop(lane)
+
+    def _warm(self, lane: Lane) -> None:
+        """Have computed again what the lane is to see of others."""
+        for peer in lane.live.missing() if lane.live else ():
+            if peer.over:
+                peer.job = Warm()
+                self.scheduler.roster.note(peer)
 
     def _time_out(self, now: float) -> None:
         while self._deadlines and self._deadlines[0][0] <= now:
@@ -214,18 +250,20 @@ class Core:
         job = lane.job
         if lane.build:
             lane.prepare(self.pool)
-        if isinstance(job, Prefill | ScorePart) and not lane.todo():
+        if isinstance(job, Prefill | ScorePart | Warm) and not lane.todo():
             job.end(record=partial(self._count, job))
         if job is not None and job.over:
             lane.settle()
             self._release(lane)
 
-    def _count(self, job: Prefill | ScorePart) -> None:
-        if isinstance(job, ScorePart):
-            self.counts.scored += len(job.given)
-        else:
-            self.counts.cached += job.cached
-            self.counts.prefilled += job.given - job.cached
+    def _count(self, job: Prefill | ScorePart | Warm) -> None:
+        if isinstance(job, Warm):
+            return
+        job.counted = True
+        usage = job.usage
+        self.counts.scored += usage.scored
+        self.counts.cached += usage.cached
+        self.counts.prefilled += usage.prompt - usage.cached
 
 
 def _seed(edit: Edit, owners: Sequence[Lane]) -> Mapping[Source, View]:

@@ -1,5 +1,5 @@
-"""Splices and joins as journals: what a branch is after one, what of its KV stays, and what is to be
-computed. Pure; the engine's thread carries them out.
+"""Splices and joins as journals: what a branch is after one, what of its KV stays, and what is to
+be computed. Pure; the engine's thread carries them out.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from ponder.runtime.engine.journal import Journal, Past, Piece, Source
+from ponder.runtime.tokens import moved
 from ponder.runtime.values import SpliceMode
 
 
@@ -62,12 +63,12 @@ def splice(
 
 def join(journal: Journal, others: Sequence[Journal], mode: SpliceMode) -> Edit | None:
     """Append the others' own tails, in order; None where all are empty."""
-    tails = [(i, other) for i, other in enumerate(others, 1) if len(other.tokens) > other.own]
+    tails = [(i, other) for i, other in enumerate(others, 1) if other.tail]
     if not tails:
         return None
     total = len(journal.tokens)
     if mode is SpliceMode.REENCODE:
-        tokens = list(chain.from_iterable(other.tokens[other.own :] for _, other in tails))
+        tokens = list(chain.from_iterable(other.tail for _, other in tails))
         return _anew(journal, total, tokens, journal.own, len(tokens))
     base = journal.freeze(total)
     pieces, end = [Piece(source=base, start=0, stop=total)], journal.end
@@ -84,13 +85,6 @@ def join(journal: Journal, others: Sequence[Journal], mode: SpliceMode) -> Edit 
         end = max(end, int(places.max()) + shift + 1)
     after = _after(pieces, tails[-1][1].tokens[-1], journal.own)
     return Edit(journal=after, given=0, seeds=tuple(seeds))
-
-
-def moved(border: int, start: int, stop: int, size: int) -> int:
-    """Where a border between tokens is, after `start` to `stop` made way for `size` others."""
-    if start >= border:
-        return border
-    return border - (stop - start) + size if stop <= border else start
 
 
 def _after(pieces: Sequence[Piece], last: int, own: int) -> Journal:

@@ -48,12 +48,16 @@ class Host(Protocol):
 class Handle:
     """Of a lane that exists, or that an `open` under way makes."""
 
-    def __init__(self, host: Host, path: BranchPath) -> None:
+    def __init__(self, host: Host, path: BranchPath, parent: Handle | None = None) -> None:
         self.host = host
         self.path = path
         self.ident, release = host.adopt()
+        self.parent = parent.ident if parent else None
+        self.live: bool = parent.live if parent else False
+        """Whether its KV may have come from a live view."""
         self._release = finalize(self, release)
         self._jobs: Sequence[Job] = ()
+        self._pins = 0
 
     def check(self, action: str) -> None:
         """Raises unless the lane is there and no call runs on it."""
@@ -68,6 +72,30 @@ class Handle:
         if not self._release.alive:
             raise self._closed()
         self.host.thread.check()
+
+    def check_kin(
+        self, action: str, others: Sequence[Handle], parent: int | None, who: str
+    ) -> None:
+        """Raises unless all others are forks of `parent`, none is this one, and none is twice."""
+        kin = all(other.parent == parent and other.host is self.host for other in others)
+        alone = self not in others and len(set(others)) == len(others)
+        if others and not (parent is not None and kin and alone):
+            raise InputError(
+                f"cannot {action} {[other.path for other in others]!r} with {self.path}: it takes "
+                f"{who}, each once"
+            )
+
+    def check_dead(self, action: str, instead: str) -> None:
+        """Raises where KV depends on who was how far: it could not be computed again."""
+        if self.live:
+            raise InputError(f"cannot {action} branch {self.path}, which shares others; {instead}")
+
+    def pin(self, change: int) -> None:
+        self.check_open()
+        if self._pins + change < 0:
+            raise InputError(f"branch {self.path} is not pinned; unpin once for each pin")
+        self._pins += change
+        self.post(self.host.core.pin, change)
 
     async def call(self, command: Command, *jobs: Job) -> None:
         """Post a command and wait for the jobs it serves."""

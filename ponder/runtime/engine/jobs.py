@@ -14,20 +14,20 @@ from threading import Lock
 
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.runners.sampler import Rule
-from ponder.runtime.values import Finish, Scored
+from ponder.runtime.values import Finish, Scored, Usage
 
 Command = Callable[[], None]
 """Something the engine's thread does between two steps."""
 
 
 class Job:
-    """One call on one branch. Made in the caller's event loop."""
+    """One call on one branch. Made in the caller's event loop, unless nobody waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, awaited: bool = True) -> None:
         self.over = False
         self.error: Exception | None = None
         self.lock = Lock()
-        self._loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop() if awaited else None
         self._changed = asyncio.Event()
 
     def target(self, tokens: int) -> int:
@@ -63,6 +63,8 @@ class Job:
         self.wake()
 
     def wake(self) -> None:
+        if self._loop is None:
+            return
         try:
             self._loop.call_soon_threadsafe(self._changed.set)
         except RuntimeError:
@@ -80,6 +82,12 @@ class Prefill(Job):
         self.reached = start
         """Positions before this one are accounted for."""
         self.cached = 0
+        self.counted = False
+        """Whether it is in the engine's counters, and so to be charged."""
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(prompt=self.given, cached=self.cached) if self.counted else Usage()
 
     def target(self, tokens: int) -> int:
         return tokens - 1
@@ -89,6 +97,16 @@ class Prefill(Job):
         fresh = max(0, stop - self.reached)
         self.reached += fresh
         self.cached += fresh if cached else 0
+
+
+class Warm(Job):
+    """KV that others are to see; nobody waits for it but their branches."""
+
+    def __init__(self) -> None:
+        super().__init__(awaited=False)
+
+    def target(self, tokens: int) -> int:
+        return tokens - 1
 
 
 class Read(Job):
@@ -108,6 +126,11 @@ class ScorePart(Job):
         self.start = start
         """Tokens of the branch."""
         self.logprobs: list[float] = []
+        self.counted = False
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(scored=len(self.given)) if self.counted else Usage()
 
     def wanted(self, tokens: int) -> int:
         return self.start - 1 + len(self.logprobs)

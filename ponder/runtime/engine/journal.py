@@ -50,7 +50,8 @@ class Past:
             ]
         )
         first = self.pieces[0] if self.pieces else None
-        self.plain = min(first.stop, first.source.plain) if first and first.whole_head else 0
+        head = first is not None and first.whole_head
+        self.plain: int = min(first.stop, first.source.plain) if first and head else 0
         """Leading tokens whose KV depends on the tokens alone."""
 
     def __len__(self) -> int:
@@ -90,7 +91,7 @@ class Source:
         self.positions: Ints = np.concatenate(
             [past.positions, np.arange(past.end, past.end + fresh)]
         )
-        self.plain = len(self.tokens) if past.plain == len(past) else past.plain
+        self.plain: int = len(self.tokens) if past.plain == len(past) else past.plain
 
 
 class Journal:
@@ -108,6 +109,10 @@ class Journal:
     @classmethod
     def of(cls, tokens: Iterable[int]) -> Self:
         return cls(Past(), tokens, 0)
+
+    @property
+    def tail(self) -> list[int]:
+        return self.tokens[self.own :]
 
     @property
     def end(self) -> int:

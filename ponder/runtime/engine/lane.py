@@ -31,6 +31,14 @@ class Live:
     has no KV when a branch is forked.
     """
 
+    def missing(self) -> list[Lane]:
+        """Peers that must be computed first."""
+        return [
+            peer
+            for peer in self.peers
+            if peer.view.length < min(peer.promised, len(peer.tokens) - 1)
+        ]
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Lane:
@@ -48,6 +56,8 @@ class Lane:
     """Reasons never to take its KV."""
     watchers: int = 0
     """Lanes that see its tail; closed, it goes when there are none."""
+    promised: int = 0
+    """Tokens whose KV those wait for: all that were computed, lost or not."""
     closed: bool = False
 
     @property
@@ -129,24 +139,30 @@ class Lane:
         """The last token's KV is computed when its logits are needed, never kept from before."""
         self.view.truncate(max(0, len(self.tokens) - 1))
 
-    def watch(self, peers: Sequence[Lane], border: int) -> None:
-        """See the tails of `peers`, from the next token to be computed on."""
+    def waits(self) -> list[Lane]:
+        """Peers that must be computed before it goes on."""
+        if self.live is None or self.build or self.view.length < self.live.start:
+            return []
+        return self.live.missing()
+
+    def watch(self, peers: Sequence[Lane], border: int) -> list[Lane]:
+        """See the tails of `peers`, from the next token to be computed on; returns the closed ones
+        of those it saw before that nobody sees any more.
+        """
         for peer in peers:
             peer.watchers += 1
-        start = len(self.tokens) - 1
-        old, self.live = self.live, None
-        if old:
-            start = min(start, old.start)
-            _leave(old)
+            peer.promised = len(peer.tokens) - 1
+        start = min(len(self.tokens) - 1, self.live.start if self.live else len(self.tokens))
+        gone = self.leave()
         self.live = Live(peers=tuple(peers), start=start, border=border)
+        return gone
 
-    def close(self) -> None:
-        """Let go of everything, or leave the tail to those that watch it."""
-        self.closed = True
-        if self.live:
-            _leave(self.live)
-        if not self.watchers:
-            self.forget()
+    def leave(self) -> list[Lane]:
+        """See nobody any more; returns the closed ones that nobody sees then."""
+        peers = self.live.peers if self.live else ()
+        for peer in peers:
+            peer.watchers -= 1
+        return [peer for peer in peers if peer.closed and not peer.watchers]
 
     def forget(self) -> None:
         """Let go of all KV."""
@@ -215,10 +231,3 @@ def _with_peers(view: View, live: Live) -> tuple[Layout, int]:
     own = cut(view.spans, live.border, view.length)
     shift = end_of(spans) - own[0].position
     return Layout([*spans, *moved(own, shift)]), shift
-
-
-def _leave(live: Live) -> None:
-    for peer in live.peers:
-        peer.watchers -= 1
-        if peer.closed and not peer.watchers:
-            peer.forget()

@@ -26,6 +26,8 @@ class Schedule:
     """By rank; without rows where a lane's job has all it wants, or is over."""
     refused: Sequence[Lane]
     """Lanes that do not fit into the pool alone."""
+    blocked: Sequence[Lane]
+    """Lanes that wait for others' KV."""
 
 
 class Scheduler:
@@ -53,8 +55,12 @@ class Scheduler:
         budget = self._budget(running)
         shares: list[Share] = []
         refused: list[Lane] = []
+        blocked: list[Lane] = []
         for lane in self._in_order(running):
             lane.prepare(self._pool)
+            if lane.waits():
+                blocked.append(lane)
+                continue
             decode = lane.goes_on()
             rows = self._place(lane, budget[decode], first=not shares)
             budget[decode] -= rows
@@ -64,7 +70,7 @@ class Scheduler:
                 refused.append(lane)
             if not any(budget.values()):
                 break
-        return Schedule(shares=shares, refused=refused)
+        return Schedule(shares=shares, refused=refused, blocked=blocked)
 
     def preempt(self, lane: Lane) -> None:
         """Take a lane's KV; its journal stays."""

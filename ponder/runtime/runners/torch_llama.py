@@ -137,7 +137,7 @@ class Llama:
         return query.reshape(len(query), kv_heads, -1).transpose(0, 1).contiguous()
 
     def _turns(self, plan: StepPlan) -> _Turns:
-        # The extra queries' positions may be negative or beyond the context: the table has them not.
+        # The positions of the queries beyond the rows' own may lie outside the table.
         return _Turns(
             rows=self._table(plan.positions),
             keys=None if plan.homes is None else self._table(plan.homes),

@@ -26,19 +26,20 @@ class TorchRunner:
         self.config = model.config
         self.time = StepTime()
         self._model = model
-        self._memory: KVMemory | None = None
+        self.memory: KVMemory | None = None
+        """None before `reserve`."""
 
     def page_bytes(self) -> int:
         return page_bytes(self.config)
 
     def reserve(self, pages: int) -> None:
-        self._memory = allocate_memory(self.config, pages)
+        self.memory = allocate_memory(self.config, pages)
 
     def hidden(self, works: Sequence[Work]) -> Tensor:
-        if self._memory is None:
+        if self.memory is None:
             raise ModelError("a step before `reserve`: a bug in the engine")
         start = time.perf_counter()
-        hidden = self._model.hidden(make_plan(works), self._memory)
+        hidden = self._model.hidden(make_plan(works), self.memory)
         self.time.linear += time.perf_counter() - start
         return hidden
 

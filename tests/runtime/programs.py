@@ -40,10 +40,18 @@ PAGES = 22
 MODES = list(SpliceMode)
 
 Op = tuple[str, int, int, int]
-NAMES = (
-    ["open", "fork", "extend", "extend", "append", "rewind", "splice", "splice", "join", "score"]
-    + ["together", "cancel", "close", "share", "pin"]
-)
+NAMES = [
+    "open",
+    "fork",
+    "extend",
+    "extend",
+    "append",
+    "rewind",
+    "splice",
+    "splice",
+    "join",
+    "score",
+] + ["together", "cancel", "close", "share", "pin"]
 programs = st.lists(
     st.tuples(st.sampled_from(NAMES), *[st.integers(0, 1_000)] * 3), min_size=3, max_size=14
 )
@@ -61,9 +69,7 @@ class Program:
     """One engine with a small pool, and what its branches must be."""
 
     def __init__(self, kernels: Any, model: LoadedModel = MODEL) -> None:
-        self.engine = LocalEngine(
-            model, pages=PAGES, threads=1, step_tokens=40, kernels=kernels
-        )
+        self.engine = LocalEngine(model, pages=PAGES, threads=1, step_tokens=40, kernels=kernels)
         self.watch = Watch(self.engine)
         self.dense = Dense(model)
         self.pairs: list[Pair] = []
@@ -280,7 +286,8 @@ class Watch:
         if self._memory is None:
             return {}
         keys = self._memory().numpy()
-        seen: dict[object, Sequence[Span]] = {view: view.spans for view in self._core.views()}
+        views = [view for lane in self._core.lanes() for view in lane.views]
+        seen: dict[object, Sequence[Span]] = {view: view.spans for view in views}
         seen |= {id(spans): spans for _, spans in self._core.tree.nodes()}
         result: dict[object, tuple[Slots, Any]] = {}
         for holder, spans in seen.items():

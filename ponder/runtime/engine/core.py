@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from weakref import ref
@@ -50,11 +50,9 @@ class Core:
     def busy(self) -> bool:
         return len(self.scheduler.roster) > 0
 
-    def views(self) -> Iterator[View]:
-        """All there are, for inspection."""
-        for lane in self._lanes.values():
-            yield lane.view
-            yield from lane.build.views if lane.build else ()
+    def lanes(self) -> list[Lane]:
+        """All of them, for inspection."""
+        return list(self._lanes.values())
 
     def open(self, ident: int, tokens: Sequence[int], priority: int, job: Job) -> None:
         self._add(ident, Journal.of(tokens), View(self.pool), priority)

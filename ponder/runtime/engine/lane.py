@@ -74,6 +74,11 @@ class Lane:
         return self.build.view if self.build else self.view
 
     @property
+    def views(self) -> list[View]:
+        """Whatever it holds."""
+        return [self.view, *(self.build.views if self.build else ())]
+
+    @property
     def line(self) -> Sequence[int]:
         """The tokens of the tip."""
         return self.build.source.tokens if self.build else self.journal.tokens

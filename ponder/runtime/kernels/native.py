@@ -23,6 +23,7 @@ TENSORS = (
     "norm",
     "cosines",
     "sines",
+    "frequencies",
     "attention_norm",
     "projection",
     "output",
@@ -30,6 +31,9 @@ TENSORS = (
     "gate",
     "up",
     "down",
+    "bias",
+    "query_norm",
+    "key_norm",
 )
 PHASES = ("linear", "attention", "other")
 FORBIDDEN, NOT_FINITE = -1, -2
@@ -42,11 +46,15 @@ class Shape(Structure):
         *((name, c_int32) for name in ("layers", "hidden", "intermediate", "heads", "kv_heads")),
         *((name, c_int32) for name in ("head_dim", "vocabulary", "positions")),
         ("epsilon", c_float),
+        ("scale", c_float),
     )
 
 
 class Work(Structure):
-    _fields_ = (("slots", c_void_p), ("length", c_int64), ("count", c_int64))
+    _fields_ = (
+        *((name, c_void_p) for name in ("slots", "positions", "homes", "shifts")),
+        *((name, c_int64) for name in ("length", "count")),
+    )
 
 
 class Step(Structure):

@@ -14,13 +14,19 @@ from torch import Tensor
 from ponder.runtime.models.config import ModelConfig
 
 
-def rotary_table(config: ModelConfig) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, [context_length, head_dim / 2] each."""
+def rotary_frequencies(config: ModelConfig) -> Tensor:
+    """Radians a position, float64 [head_dim / 2]."""
     half = torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
     frequencies = config.rope_theta**-half
     if config.rope_scaling:
         frequencies /= torch.tensor(config.rope_scaling.divisors, dtype=torch.float64)
-    angles = torch.arange(config.context_length, dtype=torch.float64)[:, None] * frequencies
+    return frequencies
+
+
+def rotary_table(config: ModelConfig) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, [context_length, head_dim / 2] each."""
+    positions = torch.arange(config.context_length, dtype=torch.float64)
+    angles = positions[:, None] * rotary_frequencies(config)
     return angles.cos().float(), angles.sin().float()
 
 

@@ -93,8 +93,4 @@ def _why_not_native(config: ModelConfig) -> str:
         return (
             f"it runs heads of a multiple of 16 up to {native.WIDEST_HEAD}, not {config.head_dim}"
         )
-    if config.qkv_bias or config.qk_norm:
-        return f"it runs no biases and head norms, which {config.architecture} has"
-    if config.rope_scaling and config.rope_scaling.amplitude != 1:
-        return "it scales scores by the width of a head alone, and YaRN has an amplitude"
     return ""

@@ -1,4 +1,5 @@
-"""The Llama decoder as one native call a step: packs the weights once, then hands over addresses.
+"""The Llama decoder and its kin as one native call a step: packs the weights once, then hands over
+addresses.
 
 A row's results are bit-equal whatever else is in the step, however a prompt is cut into chunks, and
 with one thread or many (DESIGN 4.1). KV is bfloat16 unless weights are float32. Knows nothing of
@@ -21,8 +22,8 @@ from torch import Tensor
 from ponder.runtime.errors import ModelError, PoolExhausted
 from ponder.runtime.kernels import native
 from ponder.runtime.models.config import ModelConfig
-from ponder.runtime.models.rotary import rotary_table
-from ponder.runtime.runners.api import PAGE, StepTime, Work
+from ponder.runtime.models.rotary import rotary_frequencies, rotary_table, score_scale
+from ponder.runtime.runners.api import BLOCK, PAGE, Ints, StepTime, Work
 from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, biased
 from ponder.runtime.runners.torch_llama import Weights
 
@@ -35,6 +36,8 @@ class NativeLlama:
     """A `Runner`. See the module."""
 
     torch_threads = 1
+    shifts = True
+    """It reads places at shifts."""
 
     def __init__(
         self,
@@ -92,11 +95,10 @@ class NativeLlama:
         tokens = np.concatenate([np.asarray(work.tokens, np.int64) for work in works])
         wanted = _wanted(works)
         hidden = torch.empty(len(wanted), self.config.hidden)
-        # Views keep their places in one run of memory; a copy is only made where one does not.
-        slots = [np.ascontiguousarray(work.slots, np.int64) for work in works]
+        held: list[Ints] = []
         step = native.Step(
             tokens=tokens.ctypes.data,
-            works=_native_works(works, slots),
+            works=(native.Work * len(works))(*(_native_work(work, held) for work in works)),
             work_count=len(works),
             wanted=wanted.ctypes.data,
             wanted_count=len(wanted),
@@ -149,10 +151,11 @@ class NativeLlama:
             ("norm", source.take("model.norm.weight")),
             ("cosines", cosines),
             ("sines", sines),
+            ("frequencies", rotary_frequencies(config)),
         ):
             self._take(kind, 0, tensor)
         for i in range(config.layers):
-            for kind, names in _LAYER.items():
+            for kind, names in _layer_of(config).items():
                 self._take(kind, i, source.take(*(f"model.layers.{i}.{name}" for name in names)))
 
     def _take(self, kind: str, layer: int, tensor: Tensor) -> None:
@@ -175,6 +178,16 @@ _LAYER = {
 }
 
 
+def _layer_of(config: ModelConfig) -> dict[str, tuple[str, ...]]:
+    layer = dict(_LAYER)
+    if config.qkv_bias:
+        layer["bias"] = tuple(f"self_attn.{name}_proj.bias" for name in "qkv")
+    if config.qk_norm:
+        layer["query_norm"] = ("self_attn.q_norm.weight",)
+        layer["key_norm"] = ("self_attn.k_norm.weight",)
+    return layer
+
+
 def _shape(config: ModelConfig) -> native.Shape:
     return native.Shape(
         layers=config.layers,
@@ -186,6 +199,7 @@ def _shape(config: ModelConfig) -> native.Shape:
         vocabulary=config.vocabulary,
         positions=config.context_length,
         epsilon=config.norm_epsilon,
+        scale=score_scale(config),
     )
 
 
@@ -205,15 +219,27 @@ def _aligned(size: int) -> npt.NDArray[np.uint8]:
     return room[start : start + size]
 
 
-def _native_works(
-    works: Sequence[Work], slots: Sequence[npt.NDArray[np.int64]]
-) -> ctypes.Array[native.Work]:
-    return (native.Work * len(works))(
-        *(
-            native.Work(slots=places.ctypes.data, length=len(places), count=len(work.tokens))
-            for work, places in zip(works, slots, strict=True)
-        )
+def _native_work(work: Work, held: list[Ints]) -> native.Work:
+    """Its addresses are valid as long as `held`."""
+    count, length = len(work.tokens), len(work.slots)
+    return native.Work(
+        slots=_address(work.slots, length, held),
+        positions=_address(work.positions, count, held),
+        homes=_address(work.homes, count, held),
+        shifts=_address(work.shifts, -(-length // BLOCK), held),
+        length=length,
+        count=count,
     )
+
+
+def _address(numbers: Ints | None, count: int, held: list[Ints]) -> int | None:
+    if numbers is None:
+        return None
+    if len(numbers) != count:
+        raise ModelError(f"a work has {len(numbers)} numbers for {count}: a bug in the engine")
+    # Views keep their places in one run of memory; a copy is only made where one does not.
+    held.append(np.ascontiguousarray(numbers, np.int64))
+    return held[-1].ctypes.data
 
 
 def _native_draw(rule: Rule, uniform: float) -> native.Draw:

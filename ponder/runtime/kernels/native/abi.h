@@ -13,6 +13,7 @@ constexpr int kPagesPerBlock = kBlock / kPage;
 // Positions a partial result covers. Fixed, so that where a row's sums are cut depends on its
 // position alone, never on who shares the step or how many threads there are.
 constexpr int kSegment = 256;
+constexpr int kBlocksPerSegment = kSegment / kBlock;
 constexpr int kVectorBytes = 64;
 constexpr int kBatchRows = 32;    // rows one thread attends for at a time
 constexpr int kMaxRows = 8;       // of a tile
@@ -49,6 +50,7 @@ constexpr int64_t row_bytes(Format format, int64_t inner) {
 struct Shape {
   int32_t layers, hidden, intermediate, heads, kv_heads, head_dim, vocabulary, positions;
   float epsilon;
+  float scale;  // of scores
 
   int32_t group() const { return heads / kv_heads; }
   int32_t width() const { return (heads + 2 * kv_heads) * head_dim; }
@@ -123,13 +125,15 @@ struct Run {
   int32_t first, count;  // entries of the batch
   int32_t block;         // positions block * 64 and on
   int32_t places;        // how many of the block's 64 anybody here sees
+  uint64_t holes;        // those of them that hold nothing, a bit each
   int64_t page[kPagesPerBlock];  // -1: the places do not lie in one page in order
   const int64_t* slots;          // of the block's first place
 };
 
 struct Entry {
-  int32_t row, position;
-  int64_t partial;  // where this row's result for this segment goes
+  int32_t last;                        // place it sees: its own
+  int32_t queries[kBlocksPerSegment];  // the row's query as each block of the segment wants it
+  int64_t partial;                     // where this row's result for this segment goes
 };
 
 // Up to a few dozen rows, and one segment of positions: what one thread does at a time.
@@ -143,7 +147,7 @@ struct Attention {
   const Shape* shape;
   Format format;
   Cache cache;
-  const char* queries;  // [rows][heads][head_dim], scaled to base 2
+  const char* queries;  // [queries][heads][head_dim], scaled to base 2
   float* partials;      // [partials][heads][head_dim + 16]: sums, their maximum, their total
 };
 
@@ -151,10 +155,26 @@ struct Turn {
   const Shape* shape;
   Format format;
   Cache cache;
-  const float* projected;  // [rows][width]
-  const float* cosines;    // [positions][head_dim / 2]
-  const float* sines;
+  const float* projected;   // [rows][width]
+  const float* bias;        // [width], or null
+  const float* query_norm;  // [head_dim], or null
+  const float* key_norm;
   char* queries;
+};
+
+// A rotation: the cosines and sines, [head_dim / 2], of a distance or of its opposite.
+struct Angle {
+  const float *cosines, *sines;
+  float sign;  // of the sines
+};
+
+// What a row's turn is given: where its key and value go, and how far they are rotated; and its
+// query once for each distance at which it sees others.
+struct Turning {
+  int64_t row, slot;
+  Angle key;
+  const Angle* angles;  // [count]
+  int64_t query, count;  // the first of its queries, and how many
 };
 
 struct Draw {
@@ -176,7 +196,7 @@ struct Kernels {
   void (*norm)(const float* x, const float* weight, int64_t n, int64_t real, float epsilon,
                float* out);
   void (*convert)(const float* x, int64_t n, Format format, Input input, int64_t row);
-  void (*turn)(const Turn&, int64_t row, int64_t position, int64_t slot);
+  void (*turn)(const Turn&, const Turning&);
   void (*attend)(const Attention&, const Batch&, int64_t kv_head, char* scratch);
   void (*finish)(const Attention&, int64_t first, int64_t count, float* out);
   float (*largest)(const float* x, int64_t n);

@@ -1,5 +1,5 @@
-// Elementwise functions over sixteen lanes. Everything is in an unnamed
-// namespace: each instruction set compiles its own copy, and the linker must not merge them.
+// Elementwise functions over sixteen lanes. Everything is in an unnamed namespace: each instruction
+// set compiles its own copy, and the linker must not merge them.
 #pragma once
 
 namespace {
@@ -26,6 +26,12 @@ float exp2_one(float x) {
   L::store(v, exp2<L>(L::set1(x)));
   return v[0];
 }
+
+// As float, or rounded to bfloat16.
+template <class L>
+void put(float* out, typename L::F x) { L::store(out, x); }
+template <class L>
+void put(uint16_t* out, typename L::F x) { L::store2(out, x); }
 
 template <class L>
 typename L::F silu(typename L::F x) {

@@ -50,14 +50,18 @@ void clear_place(int place, int width, char* values) {
   for (int d = 0; d < width; ++d) out[d / kLanes * (kPage * kLanes) + d % kLanes * per] = 0;
 }
 
-// Copies places that do not lie in one page in order, or that end within a pair. What lies beyond
-// them may be anything in the keys, whose scores are masked, and is zero in the values as far as
-// they are read.
+// Copies places that do not lie in one page in order, or that end within a pair. What lies in holes
+// and beyond the end may be anything in the keys, whose scores are masked, and is zero in the values
+// as far as they are read.
 template <class T>
 void gather(const Attention& job, int64_t kv_head, const int64_t* slots, int places, char* keys,
             char* values) {
   const int width = job.shape->head_dim;
   for (int j = 0; j < places;) {
+    if (slots[j] < 0) {
+      clear_place<T>(j++, width, values);
+      continue;
+    }
     const int64_t page = job.cache.at(kv_head, slots[j] / kPage);
     const char *k = job.cache.keys + page, *v = job.cache.values + page;
     int last = j;
@@ -118,10 +122,7 @@ class Attending {
   static constexpr int kPer = 4 / sizeof(T);
 
   void begin() {
-    const int64_t bytes = group_ * width_ * sizeof(T);
-    const int64_t row = job_.shape->heads * width_ * sizeof(T);
-    for (int i = 0; i < batch_.count; ++i)
-      std::memcpy(room_.queries + i * bytes, job_.queries + batch_.entries[i].row * row + head_ * bytes, bytes);
+    for (int i = 0; i < batch_.count; ++i) brought_[i] = -1;
     const int64_t count = batch_.count * group_;
     std::memset(room_.sums, 0, count * width_ * sizeof(float));
     for (int64_t q = 0; q < count; ++q) room_.most[q] = -INFINITY, room_.total[q] = 0;
@@ -135,6 +136,17 @@ class Attending {
       std::memcpy(out, room_.sums + q * width_, width_ * sizeof(float));
       out[width_] = room_.most[q];
       out[width_ + 1] = room_.total[q];
+    }
+  }
+
+  // The queries of the run's rows, rotated as the run's places want them.
+  void bring_queries(const Run& run) {
+    const int64_t bytes = group_ * width_ * sizeof(T), query = job_.shape->heads * width_ * sizeof(T);
+    for (int i = run.first; i < run.first + run.count; ++i) {
+      const int32_t wanted = batch_.entries[i].queries[run.block % kBlocksPerSegment];
+      if (wanted == brought_[i]) continue;
+      std::memcpy(room_.queries + i * bytes, job_.queries + wanted * query + head_ * bytes, bytes);
+      brought_[i] = wanted;
     }
   }
 
@@ -156,11 +168,13 @@ class Attending {
   }
 
   void run(const Run& run) {
+    bring_queries(run);
     find_pages(run);
     const int64_t last = (int64_t)(run.first + run.count) * group_;
     for (int64_t q = (int64_t)run.first * group_; q < last; q += L::kQueries) {
       const int count = (int)(last - q < L::kQueries ? last - q : L::kQueries);
       score(q, count);
+      if (run.holes) hide(run.holes, count);
       for (int i = 0; i < count; ++i) soften(run, q + i, i);
       gather_values(q, count, (run.places + kPer - 1) / kPer);
     }
@@ -176,9 +190,14 @@ class Attending {
     }
   }
 
+  void hide(uint64_t holes, int count) {
+    for (int j = 0; j < kBlock; ++j)
+      for (int i = 0; i < count && holes >> j & 1; ++i) room_.scores[i * kBlock + j] = -INFINITY;
+  }
+
   // Scores of one query to weights, with the running maximum and total.
   void soften(const Run& run, int64_t query, int at) {
-    const int limit = batch_.entries[query / group_].position + 1 - run.block * kBlock;
+    const int limit = batch_.entries[query / group_].last + 1 - run.block * kBlock;
     typename L::F s[kPagesPerBlock];
     for (int i = 0; i < kPagesPerBlock; ++i) {
       s[i] = L::set1(-INFINITY);
@@ -191,7 +210,7 @@ class Attending {
     const auto base = L::set1(most == -INFINITY ? 0.0f : most);
     for (int i = 0; i < kPagesPerBlock; ++i) {
       s[i] = exp2<L>(L::sub(s[i], base));
-      keep(s[i], at, i);
+      put<L>(reinterpret_cast<T*>(room_.weights) + at * kBlock + i * kPage, s[i]);
     }
     const float sum = L::sum(L::add(L::add(s[0], s[1]), L::add(s[2], s[3])));
     room_.most[query] = most;
@@ -205,13 +224,6 @@ class Attending {
     room_.total[query] = room_.total[query] * factor[0] + sum;
     float* sums = room_.sums + query * width_;
     for (int64_t d = 0; d < width_; d += kLanes) L::store(sums + d, L::mul(L::load(sums + d), shrink));
-  }
-
-  void keep(typename L::F weights, int at, int page) {
-    T* out = reinterpret_cast<T*>(room_.weights) + at * kBlock + page * kPage;
-    float v[kLanes];
-    L::store(v, weights);
-    for (int i = 0; i < kLanes; ++i) out[i] = rounded<T>(v[i]);
   }
 
   void gather_values(int64_t query, int count, int64_t steps) {
@@ -232,6 +244,7 @@ class Attending {
   const Batch& batch_;
   const int64_t head_, width_, group_;
   Room room_;
+  int32_t brought_[kBatchRows];
   int pages_ = 0;
   const char* keys_[kPagesPerBlock];
   const char* values_[kPagesPerBlock];
@@ -253,14 +266,17 @@ void finish(const Attention& job, int64_t first, int64_t count, float* out) {
     float most = -INFINITY, total = 0;
     for (int64_t i = 0; i < count; ++i) most = part[i * next + width] > most ? part[i * next + width] : most;
     const float base = most == -INFINITY ? 0.0f : most;
-    for (int64_t d = 0; d < width; ++d) out[d] = 0;
+    for (int64_t d = 0; d < width; d += kLanes) L::store(out + d, L::zero());
     for (int64_t i = 0; i < count; ++i) {
       const float* p = part + i * next;
       const float weight = exp2_one<L>(p[width] - base);
+      const auto w = L::set1(weight);
       total += weight * p[width + 1];
-      for (int64_t d = 0; d < width; ++d) out[d] += weight * p[d];
+      for (int64_t d = 0; d < width; d += kLanes)
+        L::store(out + d, L::add(L::load(out + d), L::mul(w, L::load(p + d))));
     }
-    for (int64_t d = 0; d < width; ++d) out[d] = total == 0 ? 0.0f : out[d] / total;
+    const auto whole = L::set1(total == 0 ? 1.0f : total);
+    for (int64_t d = 0; d < width; d += kLanes) L::store(out + d, L::div(L::load(out + d), whole));
   }
 }
 

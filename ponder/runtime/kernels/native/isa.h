@@ -6,6 +6,7 @@
 #include "grouped.h"
 #include "linear.h"
 #include "rows.h"
+#include "turn.h"
 #include "attention.h"
 #include "draw.h"
 
@@ -14,7 +15,7 @@ namespace {
 template <class L>
 constexpr Kernels table(const char* name) {
   return {name,  linear<L>,    gated<L>,  L::kPanels, norm<L>,
-          convert<L>, turn, attend<L>, finish<L>, largest<L>, weigh<L>};
+          convert<L>, turn<L>, attend<L>, finish<L>, largest<L>, weigh<L>};
 }
 
 }  // namespace

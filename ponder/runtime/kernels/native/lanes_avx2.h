@@ -2,6 +2,8 @@
 // odd ones, since the instruction that takes bytes saturates.
 #pragma once
 
+#include "half.h"
+
 namespace {
 
 struct Avx2 {
@@ -63,6 +65,11 @@ struct Avx2 {
   }
   static __m256i half(const char* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static void store2(uint16_t* p, F x) {
+    float v[16];
+    store(v, x);
+    for (int i = 0; i < 16; ++i) p[i] = to_bfloat16(v[i]);
   }
   static Pairs load2(const char* p) {
     const __m256i a = half(p), b = half(p + 32);

@@ -41,6 +41,14 @@ struct Avx512 {
   static F odd(I w) {
     return _mm512_castsi512_ps(_mm512_and_si512(w, _mm512_set1_epi32((int)0xffff0000u)));
   }
+  static void store2(uint16_t* p, F x) {
+    // Rounding up could carry a NaN's bits into an infinity's.
+    const I w = _mm512_castps_si512(x), bit = _mm512_and_si512(_mm512_srli_epi32(w, 16), _mm512_set1_epi32(1));
+    const I up = _mm512_add_epi32(w, _mm512_add_epi32(bit, _mm512_set1_epi32(0x7fff)));
+    const I quiet = _mm512_or_si512(w, _mm512_set1_epi32(0x400000));
+    const I r = _mm512_mask_mov_epi32(up, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), quiet);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16)));
+  }
   static Pairs load2(const char* p) { return {even(vector(p)), odd(vector(p))}; }
   static I spread(const char* p) {
     int32_t x;
@@ -84,6 +92,9 @@ struct Avx512 {
 struct Avx512Bf16 : Avx512 {
   using Pairs = __m512bh;
   using PairX = __m512bh;
+  static void store2(uint16_t* p, F x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh(x));
+  }
   static Pairs load2(const char* p) { return (__m512bh)vector(p); }
   static PairX spread2(const char* p) { return (__m512bh)spread(p); }
   static F dot2(F acc, Pairs w, PairX x) { return _mm512_dpbf16_ps(acc, x, w); }

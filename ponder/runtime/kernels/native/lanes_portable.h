@@ -2,6 +2,8 @@
 // A multiply-add is a product and a sum here: two roundings on every machine.
 #pragma once
 
+#include "half.h"
+
 namespace {
 
 typedef float Quad __attribute__((vector_size(16)));
@@ -74,6 +76,11 @@ struct Portable {
     return v[0];
   }
 
+  static void store2(uint16_t* p, F x) {
+    float v[16];
+    store(v, x);
+    for (int i = 0; i < 16; ++i) p[i] = to_bfloat16(v[i]);
+  }
   static Pairs load2(const char* p) {
     Pairs r;
     for (int i = 0; i < 4; ++i) {

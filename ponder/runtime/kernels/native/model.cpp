@@ -63,6 +63,10 @@ bool Model::take(int kind, int index, const float* data) {
     case kNorm: return copy(norm, data, hidden, padded(hidden)), true;
     case kCosines: return copy(cosines, data, angles, angles), true;
     case kSines: return copy(sines, data, angles, angles), true;
+    case kFrequencies: return std::memcpy(frequencies.room(shape.head_dim * 4), data, shape.head_dim * 4), true;
+    case kBias: return copy(layer.bias, data, shape.width(), shape.width()), true;
+    case kQueryNorm: return copy(layer.query_norm, data, shape.head_dim, shape.head_dim), true;
+    case kKeyNorm: return copy(layer.key_norm, data, shape.head_dim, shape.head_dim), true;
     case kAttentionNorm: return copy(layer.attention_norm, data, hidden, padded(hidden)), true;
     case kProjection: return layer.projection.pack(format, data, shape.width(), hidden), true;
     case kOutput: return layer.output.pack(format, data, hidden, heads), true;

@@ -43,6 +43,7 @@ class Matrix {
 
 struct Layer {
   Memory attention_norm, mlp_norm;
+  Memory bias, query_norm, key_norm;  // empty where the model has none
   Matrix projection, output, gate, up, down;
 };
 
@@ -55,7 +56,7 @@ class Model {
   Model(const Shape& shape, Format format, const Kernels& kernels, int threads)
       : shape(shape), format(format), kernels(kernels), team(threads), layers(shape.layers) {}
 
-  // Takes one tensor; false for a kind it does not know.
+  // Takes one tensor; false for a kind it does not know. Frequencies are doubles.
   bool take(int kind, int layer, const float* data);
   void embed(int64_t token, float* out) const;
 
@@ -64,12 +65,15 @@ class Model {
   const Kernels& kernels;
   Team team;
   std::vector<Layer> layers;
-  Memory embedding, norm, cosines, sines;
+  Memory embedding, norm, cosines, sines, frequencies;
   Matrix head;
   Buffers buffers;
   std::mutex busy;
 };
 
-enum Tensor : int { kEmbedding, kHead, kNorm, kCosines, kSines, kAttentionNorm, kProjection, kOutput, kMlpNorm, kGate, kUp, kDown };
+enum Tensor : int {
+  kEmbedding, kHead, kNorm, kCosines, kSines, kFrequencies,
+  kAttentionNorm, kProjection, kOutput, kMlpNorm, kGate, kUp, kDown, kBias, kQueryNorm, kKeyNorm
+};
 
 }  // namespace ponder

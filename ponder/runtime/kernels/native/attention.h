@@ -114,7 +114,10 @@ class Attending {
 
   void all() {
     begin();
-    for (int i = 0; i < batch_.run_count; ++i) run(batch_.runs[i]);
+    for (int i = 0; i < batch_.run_count; ++i) {
+      if (i + 1 < batch_.run_count) fetch(batch_.runs[i + 1]);
+      run(batch_.runs[i]);
+    }
     end();
   }
 
@@ -136,6 +139,18 @@ class Attending {
       std::memcpy(out, room_.sums + q * width_, width_ * sizeof(float));
       out[width_] = room_.most[q];
       out[width_ + 1] = room_.total[q];
+    }
+  }
+
+  // Asks for a run's pages ahead of time: each lies somewhere else, so the processor cannot guess.
+  void fetch(const Run& run) const {
+    for (int i = 0; i * kPage < run.places; ++i) {
+      if (run.page[i] < 0) continue;
+      const int64_t page = job_.cache.at(head_, run.page[i]);
+      for (int64_t at = 0; at < job_.cache.page_bytes; at += kVectorBytes) {
+        __builtin_prefetch(job_.cache.keys + page + at, 0, 2);
+        __builtin_prefetch(job_.cache.values + page + at, 0, 2);
+      }
     }
   }
 
@@ -199,15 +214,16 @@ class Attending {
   void soften(const Run& run, int64_t query, int at) {
     const int limit = batch_.entries[query / group_].last + 1 - run.block * kBlock;
     typename L::F s[kPagesPerBlock];
-    for (int i = 0; i < kPagesPerBlock; ++i) {
-      s[i] = L::set1(-INFINITY);
-      if (i < pages_) s[i] = L::head(L::load(room_.scores + at * kBlock + i * kPage), limit - i * kPage, -INFINITY);
-    }
+    // Pages that no row of the run sees hold old scores; they lie behind every limit.
+#pragma GCC unroll 4
+    for (int i = 0; i < kPagesPerBlock; ++i)
+      s[i] = L::head(L::load(room_.scores + at * kBlock + i * kPage), limit - i * kPage, -INFINITY);
     const float old = room_.most[query];
     const float best = L::largest(L::max(L::max(s[0], s[1]), L::max(s[2], s[3])));
     const float most = best > old ? best : old;
     // Where nothing is visible yet, -inf - -inf would be NaN.
     const auto base = L::set1(most == -INFINITY ? 0.0f : most);
+#pragma GCC unroll 4
     for (int i = 0; i < kPagesPerBlock; ++i) {
       s[i] = exp2<L>(L::sub(s[i], base));
       put<L>(reinterpret_cast<T*>(room_.weights) + at * kBlock + i * kPage, s[i]);

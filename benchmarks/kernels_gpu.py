@@ -101,9 +101,10 @@ class Case:
     """A shape's memory and queries, and what attends to them."""
 
     def __init__(self, shape: Shape, device: str) -> None:
-        from ponder.runtime.kernels.gpu import attention
+        from ponder.runtime.kernels.gpu import attention, parts
 
-        self.shape, self.device, self._kernels = shape, device, attention
+        self.shape, self.device = shape, device
+        self._attention, self._parts = attention, parts
         self.works = works_of(shape)
         pages = 1 + max(int(work.slots.max()) for work in self.works) // PAGE
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
@@ -124,17 +125,17 @@ class Case:
         """Attention of these works' queries; planned once, as for all layers of a step."""
         from ponder.runtime.runners.tile_plan import make_tiles
 
-        shape, kernels = self.shape, self._kernels
-        tile = kernels.members_a_tile(shape.heads // shape.kv_heads)
+        shape, parts = self.shape, self._parts
+        tile = self._attention.members_a_tile(shape.heads // shape.kv_heads)
         plan = make_tiles(works, tile=tile, kv_heads=shape.kv_heads)
         names = ("places", "items", "members", "starts", "parts", "segments")
         arrays = {n: torch.from_numpy(getattr(plan, n)).to(self.device) for n in names}
         trees = torch.zeros(1, dtype=torch.int64, device=self.device)
-        reads = kernels.Reads(**arrays, trees=trees, has_trees=False)
+        reads = parts.Reads(**arrays, trees=trees, has_trees=False)
 
         def run(queries: Tensor) -> Tensor:
-            parts = kernels.attend(queries, self.keys, self.values, reads, self.scale)
-            outputs: Tensor = kernels.merge(parts, reads, queries.dtype)[0]
+            found = self._attention.attend(queries, self.keys, self.values, reads, self.scale)
+            outputs: Tensor = parts.merge(found, reads, queries.dtype)[0]
             return outputs
 
         return run

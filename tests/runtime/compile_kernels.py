@@ -12,7 +12,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ponder.runtime.kernels.gpu import attention, linear, norm, rotation
+from ponder.runtime.kernels.gpu import attention, linear, norm, parts, rotation
 from ponder.runtime.kernels.gpu.launch import HOPPER, Launch
 
 LETTERS = {"b": "*bf16", "f": "*fp32", "i": "*i32", "l": "*i64", "n": "i32", "x": "fp32"}
@@ -27,7 +27,7 @@ PRODUCT = {"INNER": 64, "CHUNK": 512, "BIAS": True, "WIDEN": False}
 TURN = {"HEADS": 32, "KV_HEADS": 8, "VECTORS": 16, **HEAD}
 KERNELS: list[tuple[Any, str, dict[str, Any], Launch]] = [  # Triton has no types
     (attention._attend, "bbbiiilfffx", ATTEND, HOPPER.wide_attention),
-    (attention._merge, "fffiiibf", {"HEADS": 28, "WIDE_HEADS": 8, **HEAD}, PLAIN),
+    (parts._merge, "fffiiibf", {"HEADS": 28, "WIDE_HEADS": 8, **HEAD}, PLAIN),
     (linear._product, "bbfbnnnn", {"ROWS": 64, "COLUMNS": 64, **PRODUCT}, HOPPER.few_rows),
     (linear._product, "bbfbnnnn", {"ROWS": 128, "COLUMNS": 128, **PRODUCT}, HOPPER.many_rows),
     (linear._add_chunks, "ffbnnn", {"LANES": 1024, "BIAS": True}, PLAIN),

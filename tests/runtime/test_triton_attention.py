@@ -10,14 +10,8 @@ import torch
 from gpu_cases import DEVICE, Memory, dense, forks, memory, table
 from torch import Tensor
 
-from ponder.runtime.kernels.gpu.attention import (
-    BLOCK,
-    SEGMENT,
-    Reads,
-    attend,
-    members_a_tile,
-    merge,
-)
+from ponder.runtime.kernels.gpu.attention import attend, members_a_tile
+from ponder.runtime.kernels.gpu.parts import BLOCK, SEGMENT, Reads, merge
 from ponder.runtime.kernels.gpu.rotation import turn_queries
 from ponder.runtime.runners import api, tile_plan
 from ponder.runtime.runners.api import Work

@@ -27,7 +27,7 @@ Numbers = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TilePlan:
-    """Arrays as `kernels.gpu.attention.Reads` and the decoder want them, all int32."""
+    """Arrays as `kernels.gpu.parts.Reads` and the decoder want them, all int32."""
 
     tokens: Numbers
     """[rows]"""

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ponder.runtime.kernels.gpu.attention import Reads, attend, merge
+from ponder.runtime.kernels.gpu.attention import attend
 from ponder.runtime.kernels.gpu.linear import linear
 from ponder.runtime.kernels.gpu.norm import norm_heads, normed
+from ponder.runtime.kernels.gpu.parts import Reads, merge
 from ponder.runtime.kernels.gpu.rotation import place_keys, turn_queries
 from ponder.runtime.models.config import ModelConfig
 from ponder.runtime.models.families import require_family

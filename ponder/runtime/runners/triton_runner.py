@@ -23,7 +23,8 @@ from torch import Tensor
 
 from ponder.runtime.errors import InputError, ModelError, PoolExhausted
 from ponder.runtime.kernels.arrays import tensor_of
-from ponder.runtime.kernels.gpu.attention import Reads, members_a_tile
+from ponder.runtime.kernels.gpu.attention import members_a_tile
+from ponder.runtime.kernels.gpu.parts import Reads
 from ponder.runtime.models.config import ModelConfig
 from ponder.runtime.runners.api import PAGE, StepTime, Work
 from ponder.runtime.runners.memory import host_kv_bytes

@@ -65,7 +65,7 @@ class Own:
         async with await self._engine.open(work.text, path=BranchPath(work.seed)) as branch:
             for start in work.starts:
                 mode = modes[work.mode.upper()]
-                await branch.splice(start, start + work.dropped, mode=mode)  # type: ignore[attr-defined]
+                await branch.splice(start, start + work.dropped, mode=mode)
                 drawn += await _draw(branch, work.tokens)
         return drawn
 

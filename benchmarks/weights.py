@@ -4,8 +4,8 @@ problems, greedy, one attempt each.
 
 The text is solutions of GSM8K's training problems where `--text` gives the file (JSON lines with
 `question` and `solution`), else word problems made by rule, which go with the project. The
-reference of logits is float32, and that of answers bfloat16, with a sign test over the problems on which only
-one of the two is right. The last line is JSON.
+reference of logits is float32, and that of answers bfloat16, with a sign test over the problems on
+which only one of the two is right. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def compare_answers(got: list[tuple[str, bool]], want: list[tuple[str, bool]]) -
 
 def sign_test(gained: int, lost: int) -> float:
     n, fewer = gained + lost, min(gained, lost)
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n)
+    chance: float = 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+    return min(1.0, chance)
 
 
 def main() -> None:

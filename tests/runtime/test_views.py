@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,18 @@ from ponder.runtime.engine.journal import Journal
 from ponder.runtime.kernels import native
 from ponder.runtime.runners.choice import Kernels
 
-KERNELS: list[Kernels] = ["torch", *(["native"] if native.instruction_sets() else [])]
+NATIVE: list[Kernels] = ["native"] if native.instruction_sets() else []
+KERNELS: list[Kernels] = ["torch", *NATIVE]
 DENSE = Dense(MODEL)
 PATH = BranchPath(8, ("views",))
 PROMPT = "a prompt that fills more than one page, and then some, so that there is much to cut"
 FREE = Sampling(max_tokens=5)
 
 Make = Callable[..., LocalEngine]
+
+
+def waited(event: threading.Event) -> None:
+    event.wait(10)
 
 
 @asynccontextmanager
@@ -321,7 +327,7 @@ def test_closing_during_a_splice_or_a_join_ends_it(kernels: Kernels) -> None:
                 await fork.append("z" * 60)
                 call = root.splice(5, 9, "w" * 90, mode) if name == "splice" else root.join([fork])
                 hold = threading.Event()
-                engine.thread.post(lambda hold=hold: (hold.wait(10), None)[-1])
+                engine.thread.post(partial(waited, hold))
                 task = asyncio.ensure_future(call)
                 await asyncio.sleep(0.01)
                 root.close()

@@ -34,7 +34,7 @@ beginning first, so that a huge one is refused at once.
 
 
 class LocalEngine:
-    """An `Engine` on this machine's CPU."""
+    """An `Engine` on this machine's CPU or GPU."""
 
     def __init__(
         self,
@@ -50,11 +50,13 @@ class LocalEngine:
 
         Args:
             model: weights, shape and tokenizer.
-            pages: KV pages of 16 tokens; by default a quarter of the memory, at most 4 GiB.
+            pages: KV pages of 16 tokens; by default a quarter of the memory, at most 4 GiB, and on
+                a GPU most of what the weights leave.
             threads: that share a step; by default one a core.
             step_tokens: tokens computed in one step, at most, of decodes and of prompts.
-            weight_format: what weights are rounded to; all but float32 need the native step.
-            kernels: by default the best this machine and this build have (`kernels.choice`).
+            weight_format: what weights are rounded to; all but float32 need the native step or
+                a GPU, int8 the native step.
+            kernels: by default the best this machine and this build have (`runners.choice`).
         """
         for name, value in (("pages", pages), ("threads", threads), ("step_tokens", step_tokens)):
             if value is not None and value < 1:
@@ -78,7 +80,7 @@ class LocalEngine:
             splice=frozenset(SpliceMode if runner.shifts else [SpliceMode.REENCODE]),
             live_views=runner.shifts,
         )
-        pages = pages or default_pages(model.config, runner.page_bytes())
+        pages = pages or default_pages(model.config, runner)
         self.core = Core(runner, pages, step_tokens)
         self.thread = EngineThread(self.core, self.name, runner.torch_threads)
         self._stop = finalize(self, self.thread.stop)

@@ -24,8 +24,9 @@ from ponder.runtime.kernels import native
 from ponder.runtime.models.config import ModelConfig
 from ponder.runtime.models.rotary import rotary_frequencies, rotary_table, score_scale
 from ponder.runtime.runners.api import BLOCK, PAGE, Ints, StepTime, Work
+from ponder.runtime.runners.memory import host_kv_bytes
 from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, biased
-from ponder.runtime.runners.torch_llama import Weights
+from ponder.runtime.runners.weights import Weights
 
 WeightFormat = Literal["float32", "bfloat16", "int8", "int4"]
 _ALIGNMENT = 64
@@ -76,6 +77,9 @@ class NativeLlama:
     def page_bytes(self) -> int:
         width = 4 if self.weight_format == "float32" else 2
         return 2 * width * PAGE * self.config.layers * self.config.kv_heads * self.config.head_dim
+
+    def kv_bytes(self) -> int:
+        return host_kv_bytes()
 
     def reserve(self, pages: int) -> None:
         half = pages * self.page_bytes() // 2

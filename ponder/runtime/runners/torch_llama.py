@@ -15,30 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ponder.runtime.errors import CapabilityError, ModelError
 from ponder.runtime.kernels.arrays import tensor_of
 from ponder.runtime.kernels.reference import merge, partial_attention
 from ponder.runtime.models.config import ModelConfig
-from ponder.runtime.models.families import FAMILIES, KNOWN
+from ponder.runtime.models.families import require_family
 from ponder.runtime.models.rotary import rotary_table, rotate, score_scale, turn
 from ponder.runtime.runners.api import Ints
 from ponder.runtime.runners.memory import KVMemory
 from ponder.runtime.runners.plan import Block, StepPlan
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Layer:
-    attention_norm: Tensor
-    qkv: Tensor
-    """[(heads + 2 * kv_heads) * head_dim, hidden]"""
-    qkv_bias: Tensor | None
-    head_norm: Tensor | None
-    """[heads + kv_heads, head_dim], of queries, then keys."""
-    output: Tensor
-    mlp_norm: Tensor
-    gate_up: Tensor
-    """[2 * intermediate, hidden]"""
-    down: Tensor
+from ponder.runtime.runners.weights import Layer, Weights, load_layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,16 +54,13 @@ class Llama:
     """Weights ready to run."""
 
     def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
-        if config.architecture not in FAMILIES:
-            raise CapabilityError(
-                f"architecture {config.architecture!r} is not one this engine runs; it runs {KNOWN}"
-            )
+        require_family(config.architecture)
         self.config = config
         source = Weights(weights)
         self._embedding = source.take("model.embed_tokens.weight")
         self._head = self._embedding if config.tied_embeddings else source.take("lm_head.weight")
         self._norm = source.take("model.norm.weight")
-        self._layers = [_layer(source, config, i) for i in range(config.layers)]
+        self._layers = [load_layer(source, config, i) for i in range(config.layers)]
         self._cosines, self._sines = rotary_table(config)
         self._scale = score_scale(config)
 
@@ -114,7 +96,7 @@ class Llama:
     def _project(
         self,
         x: Tensor,
-        layer: _Layer,
+        layer: Layer,
         turns: _Turns,
         writes: Tensor,
         keys: Tensor,
@@ -198,38 +180,3 @@ def _gather(outputs: list[Tensor], lses: list[Tensor], parts: Tensor) -> Tensor:
     heads, _, group, dim = output.shape
     output, lse = output.view(heads, rows, width, group, dim), lse.view(heads, rows, width, group)
     return merge(output, lse)[0]
-
-
-class Weights:
-    """Weights by name, converted to float32; a missing one is a model file's fault."""
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        self._weights = weights
-
-    def take(self, *names: str) -> Tensor:
-        missing = [name for name in names if name not in self._weights]
-        if missing:
-            raise ModelError(f"the model has no weight {missing[0]!r}; its file is incomplete")
-        tensors = [self._weights[name].detach().float() for name in names]
-        return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-
-
-def _layer(source: Weights, config: ModelConfig, index: int) -> _Layer:
-    prefix = f"model.layers.{index}"
-    attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
-    bias = [f"{attention}.{name}_proj.bias" for name in "qkv"]
-    return _Layer(
-        attention_norm=source.take(f"{prefix}.input_layernorm.weight"),
-        qkv=source.take(*(f"{attention}.{name}_proj.weight" for name in "qkv")),
-        qkv_bias=source.take(*bias) if config.qkv_bias else None,
-        head_norm=_head_norm(source, config, attention) if config.qk_norm else None,
-        output=source.take(f"{attention}.o_proj.weight"),
-        mlp_norm=source.take(f"{prefix}.post_attention_layernorm.weight"),
-        gate_up=source.take(f"{mlp}.gate_proj.weight", f"{mlp}.up_proj.weight"),
-        down=source.take(f"{mlp}.down_proj.weight"),
-    )
-
-
-def _head_norm(source: Weights, config: ModelConfig, attention: str) -> Tensor:
-    query, key = (source.take(f"{attention}.{name}_norm.weight") for name in "qk")
-    return torch.cat((query.expand(config.heads, -1), key.expand(config.kv_heads, -1)))

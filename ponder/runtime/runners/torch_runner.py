@@ -9,7 +9,12 @@ from torch import Tensor
 
 from ponder.runtime.errors import ModelError
 from ponder.runtime.runners.api import StepTime, Work
-from ponder.runtime.runners.memory import KVMemory, allocate_memory, page_bytes
+from ponder.runtime.runners.memory import (
+    KVMemory,
+    allocate_memory,
+    host_kv_bytes,
+    page_bytes,
+)
 from ponder.runtime.runners.plan import make_plan
 from ponder.runtime.runners.sampler import Draw, Rule, draw
 from ponder.runtime.runners.torch_llama import Llama
@@ -31,6 +36,9 @@ class TorchRunner:
 
     def page_bytes(self) -> int:
         return page_bytes(self.config)
+
+    def kv_bytes(self) -> int:
+        return host_kv_bytes()
 
     def reserve(self, pages: int) -> None:
         self.memory = allocate_memory(self.config, pages)

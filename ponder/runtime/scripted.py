@@ -35,8 +35,10 @@ from ponder.runtime.values import (
     Capabilities,
     Delta,
     EngineStats,
+    EngineTime,
     Finish,
     Logits,
+    Pooling,
     Prompt,
     Sampling,
     Scored,
@@ -67,11 +69,14 @@ class ScriptedEngine:
             prompt_logprobs=True,
             logits=True,
             seed=True,
+            hidden_states=False,
+            heads=(),
         )
         self.script = script
         self._delay = delay
         self._closed = False
         self._counts = Usage()
+        self._opened = 0
         self._branches = 0
 
     async def open(
@@ -91,6 +96,7 @@ class ScriptedEngine:
         self.check_open()
         charge = Usage(prompt=len(text))
         self.charge(charge)
+        self._opened += 1
         return ScriptedBranch(self, path, [ord(c) for c in text], len(text), charge)
 
     def count(self, prompt: Prompt) -> int:
@@ -103,8 +109,13 @@ class ScriptedEngine:
         return EngineStats(
             prefilled=self._counts.prompt,
             cached=0,
+            opened=self._opened,
             decoded=self._counts.decoded,
             scored=self._counts.scored,
+            recomputed=0,
+            dropped=0,
+            computed=self._counts.tokens - self._opened,
+            time=EngineTime(),
             steps=self._counts.decoded,
             pages=0,
             pages_held=0,
@@ -230,11 +241,24 @@ class ScriptedBranch:
         return results
 
     async def logits(self) -> Logits:
+        (logits,) = await self.span_logits(len(self._tokens) - 1, len(self._tokens))
+        return logits
+
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
         self._check()
-        values = [-math.inf] * VOCABULARY
-        for token, p in self._next().items():
-            values[token] = math.log(p)
-        return values
+        if not self._prompt - 1 <= start < stop <= len(self._tokens):
+            raise InputError(
+                f"tokens {start!r} to {stop!r} of {len(self._tokens)}; give {self._prompt - 1} <= "
+                "start < stop: a script says nothing of the prompt itself"
+            )
+        self._charge(Usage(scored=stop - start))
+        return [self._logits(end) for end in range(start + 1, stop + 1)]
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        raise CapabilityError(f"engine {self._engine.name!r} has no head {head!r}, nor any other")
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        raise CapabilityError(f"engine {self._engine.name!r} is a script: it has no hidden states")
 
     def rewind(self, to: int) -> None:
         self._check()
@@ -270,9 +294,15 @@ class ScriptedBranch:
         self.usage += usage
         self._engine.charge(usage)
 
-    def _next(self, extra: str = "") -> dict[int, float]:
-        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt :]
+    def _next(self, extra: str = "", *, end: int | None = None) -> dict[int, float]:
+        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt : end]
         return next_token(self._engine.script, spell(prompt), spell(said) + extra)
+
+    def _logits(self, end: int) -> Logits:
+        values = [-math.inf] * VOCABULARY
+        for token, p in self._next(end=end).items():
+            values[token] = math.log(p)
+        return values
 
     def _score(self, text: str) -> Scored:
         logprobs: list[float] = []

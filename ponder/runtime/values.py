@@ -93,7 +93,7 @@ class Usage:
     decoded: int = 0
     """Tokens the model drew."""
     scored: int = 0
-    """Tokens whose log-probability was asked for."""
+    """Tokens at which something was read: a log-probability, logits, a head or a hidden state."""
 
     @property
     def tokens(self) -> int:
@@ -146,6 +146,9 @@ class Scored:
 Logits = Sequence[float]
 """One float for each token of the vocabulary, natural-log units, unnormalised."""
 
+Pooling = Literal["mean", "last"]
+"""How hidden states of many tokens become one vector: their mean, or that of the last."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
@@ -161,18 +164,55 @@ class Capabilities:
     logits: bool
     seed: bool
     """Draws are a function of the branch's path."""
+    hidden_states: bool
+    """Hidden states can be pooled into one vector (`embed`)."""
+    heads: tuple[str, ...]
+    """Names that `read` takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTime:
+    """Seconds that an engine was busy so far, by what it did; waiting for work is not counted."""
+
+    linear: float = 0.0
+    """Matrix products of the layers; a runner that cannot tell counts all its layers here."""
+    attention: float = 0.0
+    other: float = 0.0
+    """Of the layers: norms, rounding, embedding, planning."""
+    head: float = 0.0
+    """From hidden states to logits."""
+    sampling: float = 0.0
+    host: float = 0.0
+    """Scheduling, tables and everything else that no kernel does."""
+
+    @property
+    def total(self) -> float:
+        return self.linear + self.attention + self.other + self.head + self.sampling + self.host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
-    """True counters since the engine started. `prefilled + cached` is what was asked for."""
+    """True counters since the engine started.
+
+    `prefilled + cached` is what was asked for. Between calls, `computed` is `prefilled - opened +
+    decoded + scored + recomputed + dropped`.
+    """
 
     prefilled: int
-    """Given tokens run through the model (prompts, appended text)."""
+    """Given tokens (prompts, appended text) whose KV had to be computed."""
     cached: int
     """Given tokens whose KV was found."""
+    opened: int
+    """Prompts. The last token of each is computed with whatever is drawn or read after it."""
     decoded: int
     scored: int
+    recomputed: int
+    """Tokens computed again because their KV was taken back."""
+    dropped: int
+    """Tokens computed for a draw or a reading that nobody took: its call had ended or failed."""
+    computed: int
+    """Tokens run through the model, whatever for."""
+    time: EngineTime
     steps: int
     pages: int
     """Pages in the pool; 0 where an engine has none."""

@@ -7,22 +7,32 @@ order. A branch that is dropped without `close` lets go of its pages when it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 from weakref import finalize
 
 from ponder.runtime.engine.core import Core
-from ponder.runtime.engine.jobs import Decode, Job, Prefill, Read, ScorePart
+from ponder.runtime.engine.jobs import Decode, Job, Prefill
 from ponder.runtime.engine.loop import EngineThread
+from ponder.runtime.engine.readings import Embedding, HeadReading, Reading, ScorePart, SpanLogits
+from ponder.runtime.engine.refusals import (
+    check_forks,
+    check_pooling,
+    check_rewind,
+    check_room,
+    check_span,
+    check_speaks,
+)
 from ponder.runtime.engine.stream import Stream
 from ponder.runtime.engine.text import TextTail
-from ponder.runtime.errors import BranchClosed, ContextOverflow, InputError
+from ponder.runtime.errors import BranchClosed, InputError
 from ponder.runtime.models.config import ModelConfig, Tokenizer
+from ponder.runtime.models.heads import Head
 from ponder.runtime.runners.sampler import make_rule
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Finish, Logits, Sampling, Scored, Segment, Usage
+from ponder.runtime.values import Finish, Logits, Pooling, Sampling, Scored, Segment, Usage
 
 
 class Host(Protocol):
@@ -42,6 +52,13 @@ class Host(Protocol):
 
     def adopt(self) -> tuple[int, Callable[[], None]]:
         """A new lane's number, and what lets go of it."""
+        ...
+
+    @property
+    def heads(self) -> Mapping[str, Head]: ...
+
+    def head(self, name: str) -> Head:
+        """Raises `CapabilityError` where there is none by that name."""
         ...
 
 
@@ -82,8 +99,7 @@ class LocalBranch:
 
     def fork(self, n: int) -> list[LocalBranch]:
         self._check("fork")
-        if n < 1:
-            raise InputError(f"fork into {n!r} branches; it must be at least 1")
+        check_forks(n)
         lanes = [self._host.adopt() for _ in range(n)]
         self._host.thread.post(
             partial(self._host.core.fork, self._ident, [ident for ident, _ in lanes])
@@ -117,38 +133,57 @@ class LocalBranch:
         if not given:
             return
         start = len(self._tokens)
-        job = Prefill(len(given), start - 1)
+        job = Prefill(opens=False)
         try:
             await self._call(partial(self._host.core.start, self._ident, job, given), job)
         except BaseException:
             self._post(partial(self._host.core.truncate, self._ident, start))
             raise
         self._tokens += given
-        self.usage += Usage(prompt=job.given, cached=job.cached)
+        self.usage += Usage(prompt=len(given), cached=job.cached)
 
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
         self._check("score")
         given = [self._host.tokenizer.encode(text) for text in continuations]
+        self._predict("score")
         self._fit(max(map(len, given), default=0) - 1, "scoring")
         parts = [ScorePart(tokens, len(self._tokens)) for tokens in given]
-        running = [part for part in parts if part.given]
-        if running:
-            await self._call(partial(self._host.core.score, self._ident, running), *running)
-        self.usage += Usage(scored=sum(map(len, given)))
+        await self._read(*(part for part, tokens in zip(parts, given, strict=True) if tokens))
         return [part.scored for part in parts]
 
     async def logits(self) -> Logits:
-        self._check("read logits")
-        job = Read()
-        await self._call(partial(self._host.core.start, self._ident, job), job)
+        (logits,) = await self.span_logits(len(self._tokens) - 1, len(self._tokens))
+        return logits
+
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
+        self._check("read logits of")
+        self._predict("read logits of")
+        check_span(self.path, start, stop, len(self._tokens))
+        job = SpanLogits(start, stop)
+        await self._read(job)
         return job.logits
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        self._check("read")
+        stop = len(self._tokens)
+        start = stop - 1 if start is None else start
+        check_span(self.path, start, stop, stop)
+        job = HeadReading(self._host.head(head), start, stop)
+        await self._read(job)
+        return job.outputs
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        self._check("embed")
+        check_pooling(pooling)
+        stop = len(self._tokens)
+        check_span(self.path, start, stop, stop)
+        job = Embedding(pooling, start, stop)
+        await self._read(job)
+        return job.vector
 
     def rewind(self, to: int) -> None:
         self._check("rewind")
-        if not 1 <= to <= len(self._tokens):
-            raise InputError(
-                f"rewind to {to!r} tokens; it must be 1 to {len(self._tokens)}, all it has"
-            )
+        check_rewind(to, len(self._tokens))
         del self._tokens[to:]
         self._prompt = min(self._prompt, to)
         self._post(partial(self._host.core.truncate, self._ident, to))
@@ -172,6 +207,7 @@ class LocalBranch:
     def begin_decode(self, params: Sampling, deadline: float | None, *, announce: bool) -> Decode:
         """Start a decode; `end_decode` must follow."""
         self._check("extend")
+        self._predict("extend")
         limit = min(params.max_tokens, self._host.config.context_length - len(self._tokens))
         watched = announce or params.stop
         job = Decode(
@@ -211,6 +247,12 @@ class LocalBranch:
         if job.drawn:
             self._post(partial(self._host.core.truncate, self._ident, len(self._tokens)))
 
+    async def _read(self, *readings: Reading) -> None:
+        """Charged when it is over, for each token read."""
+        if readings:
+            await self._call(partial(self._host.core.read, self._ident, readings), *readings)
+        self.usage += Usage(scored=sum(reading.taken for reading in readings))
+
     async def _call(self, command: Callable[[], None], *jobs: Job) -> None:
         self._begin(command, *jobs)
         try:
@@ -230,12 +272,10 @@ class LocalBranch:
             self._host.thread.post(command)
 
     def _fit(self, more: int, action: str) -> None:
-        room = self._host.config.context_length - len(self._tokens)
-        if more >= room:
-            raise ContextOverflow(
-                f"{action} {more} tokens to {len(self._tokens)} leaves no room in a context of "
-                f"{self._host.config.context_length}: shorten one of them"
-            )
+        check_room(action, more, len(self._tokens), self._host.config.context_length)
+
+    def _predict(self, action: str) -> None:
+        check_speaks(action, self._host.config, self._host.heads)
 
     def _check(self, action: str) -> None:
         if not self._release.alive:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import count
 from weakref import finalize
@@ -19,11 +20,12 @@ from ponder.runtime.engine.core import Core
 from ponder.runtime.engine.jobs import Prefill
 from ponder.runtime.engine.loop import EngineThread
 from ponder.runtime.engine.pool import default_pages
-from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
+from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError, unknown
 from ponder.runtime.models.config import LoadedModel, ModelConfig, Tokenizer
+from ponder.runtime.models.heads import Head
 from ponder.runtime.runners.choice import Kernels, WeightFormat, choose_runner
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Capabilities, EngineStats, Prompt, Usage
+from ponder.runtime.values import Capabilities, EngineStats, EngineTime, Prompt, Usage
 
 LONG = 16
 """Characters a token: a prompt with more of them than the context allows is measured by its
@@ -43,6 +45,7 @@ class LocalEngine:
         step_tokens: int = 512,
         weight_format: WeightFormat = "float32",
         kernels: Kernels = "auto",
+        heads: Mapping[str, Head] | None = None,
     ) -> None:
         """Start the engine's thread.
 
@@ -52,7 +55,8 @@ class LocalEngine:
             threads: that share a step; by default one a core.
             step_tokens: tokens computed in one step, at most, of decodes and of prompts.
             weight_format: what weights are rounded to; all but float32 need the native step.
-            kernels: by default the best this machine and this build have (`kernels.choice`).
+            kernels: by default the best this machine and this build have (`runners.choice`).
+            heads: beside those that came with the model, or in their place.
         """
         for name, value in (("pages", pages), ("threads", threads), ("step_tokens", step_tokens)):
             if value is not None and value < 1:
@@ -66,17 +70,25 @@ class LocalEngine:
         self.name = f"{model.name} ({runner.description})"
         self.config: ModelConfig = model.config
         self.tokenizer: Tokenizer = model.tokenizer
+        self.heads: Mapping[str, Head] = {
+            name: head.fitted(name, model.config.hidden)
+            for name, head in {**model.heads, **(heads or {})}.items()
+        }
+        speaks = model.config.language_head
         self.capabilities = Capabilities(
             context_length=model.config.context_length,
             fork="kv",
-            logprobs=True,
-            prompt_logprobs=True,
-            logits=True,
+            logprobs=speaks,
+            prompt_logprobs=speaks,
+            logits=speaks,
             seed=True,
+            hidden_states=True,
+            heads=tuple(self.heads),
         )
         pages = pages or default_pages(model.config, runner.page_bytes())
         self.core = Core(runner, pages, step_tokens)
         self.thread = EngineThread(self.core, self.name, runner.torch_threads)
+        self._runner_time = runner.time
         self._stop = finalize(self, self.thread.stop)
         self._idents = count()
         self._live: set[int] = set()
@@ -92,7 +104,7 @@ class LocalEngine:
         self.thread.check()
         tokens = self._encode(prompt)
         ident, release = self.adopt()
-        job = Prefill(len(tokens), 0)
+        job = Prefill(opens=True)
         try:
             self.thread.begin(partial(self.core.open, ident, tokens, priority, job), job)
             await job.finished()
@@ -111,13 +123,11 @@ class LocalEngine:
 
     def stats(self) -> EngineStats:
         """Counters as of the last step."""
-        core, counts = self.core, self.core.counts
+        core = self.core
         return EngineStats(
-            prefilled=counts.prefilled,
-            cached=counts.cached,
-            decoded=counts.decoded,
-            scored=counts.scored,
-            steps=counts.steps,
+            **asdict(core.counts),
+            cached=core.scheduler.cached,
+            time=self._time(),
             pages=core.pool.total,
             pages_held=core.pool.held,
             pages_shared=core.pool.shared,
@@ -135,6 +145,19 @@ class LocalEngine:
         ident = next(self._idents)
         self._live.add(ident)
         return ident, partial(_let_go, self._live, self.core, self.thread, ident)
+
+    def head(self, name: str) -> Head:
+        if name not in self.heads:
+            raise CapabilityError(
+                f"engine {self.name!r}: {unknown('head', name, self.heads)}; open a model that has "
+                "one, or give it as `LocalEngine(heads=...)`"
+            )
+        return self.heads[name]
+
+    def _time(self) -> EngineTime:
+        kernels = self._runner_time
+        spent = EngineTime(**asdict(kernels))
+        return replace(spent, host=max(0.0, self.thread.seconds - spent.total))
 
     def _encode(self, prompt: Prompt) -> list[int]:
         context = self.capabilities.context_length

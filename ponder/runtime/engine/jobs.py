@@ -9,12 +9,12 @@ keeps exactly the tokens that were counted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock
 
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.runners.sampler import Rule
-from ponder.runtime.values import Finish, Scored
+from ponder.runtime.values import Finish
 
 Command = Callable[[], None]
 """Something the engine's thread does between two steps."""
@@ -73,48 +73,15 @@ class Job:
 class Prefill(Job):
     """Compute the KV of given tokens, all but the last, which waits until logits are needed."""
 
-    def __init__(self, given: int, start: int) -> None:
+    def __init__(self, *, opens: bool) -> None:
         super().__init__()
-        self.given = given
-        """Tokens the caller is charged for."""
-        self.reached = start
-        """Positions before this one are accounted for."""
+        self.opens = opens
+        """Whether this is a branch's first call."""
         self.cached = 0
+        """Tokens whose KV was found."""
 
     def target(self, tokens: int) -> int:
         return tokens - 1
-
-    def advance(self, stop: int, *, cached: bool) -> None:
-        """KV is there up to `stop`; what is recomputed after a preemption counts once."""
-        fresh = max(0, stop - self.reached)
-        self.reached += fresh
-        self.cached += fresh if cached else 0
-
-
-class Read(Job):
-    """Logits of the next token."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.logits: list[float] = []
-
-
-class ScorePart(Job):
-    """Log-probabilities of one continuation, computed on a fork of the branch."""
-
-    def __init__(self, given: Sequence[int], start: int) -> None:
-        super().__init__()
-        self.given = tuple(given)
-        self.start = start
-        """Tokens of the branch."""
-        self.logprobs: list[float] = []
-
-    def wanted(self, tokens: int) -> int:
-        return self.start - 1 + len(self.logprobs)
-
-    @property
-    def scored(self) -> Scored:
-        return Scored(tokens=self.given, logprobs=tuple(self.logprobs))
 
 
 class Decode(Job):
@@ -143,11 +110,11 @@ class Decode(Job):
         self._end_tokens = end_tokens
         self._announce = announce
 
-    def commit(self, token: int, logprob: float, record: Command) -> None:
-        """Take a drawn token and `record` it, unless the caller ended the job before."""
+    def commit(self, token: int, logprob: float, record: Command) -> bool:
+        """Take a drawn token and `record` it; False if the caller ended the job before."""
         with self.lock:
             if self.over:
-                return
+                return False
             record()
             self.drawn.append(token)
             self.logprobs.append(logprob)
@@ -156,6 +123,7 @@ class Decode(Job):
                 self.over, self.finish = True, reason
         if self.over or self._announce:
             self.wake()
+        return True
 
     def close(self, finish: Finish) -> None:
         """End for a reason from outside."""

@@ -8,7 +8,7 @@ work never deadlocks; who does not fit even then is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ponder.runtime.engine.jobs import Job, Prefill
@@ -27,6 +27,10 @@ class Lane:
     view: View
     priority: int
     arrival: int
+    salt: str = ""
+    """KV is shared only among lanes of one salt: an adapter's is nobody else's."""
+    reached: int = 0
+    """Tokens before this one had KV once; computing them again is no news."""
     job: Job | None = None
 
     @property
@@ -66,16 +70,20 @@ class Scheduler:
         self._pool = pool
         self._tree = tree
         self._step_tokens = step_tokens
-        self._lanes: list[Lane] = []
+        self._lanes: Collection[Lane] = ()
         self._placed: set[int] = set()
         self._pressed = False
         self.preempted = 0
+        self.cached = 0
+        """Given tokens whose KV was found."""
 
-    def schedule(self, lanes: Iterable[Lane]) -> Schedule:
-        """Share out one step among the lanes that have jobs."""
-        self._lanes = list(lanes)
+    def schedule(self, running: Iterable[Lane], lanes: Collection[Lane]) -> Schedule:
+        """Share out one step among the lanes that have jobs; of all `lanes`, some may have to give
+        up their pages.
+        """
+        self._lanes = lanes
         self._placed, self._pressed = set(), False
-        waiting = sorted((lane for lane in self._lanes if lane.job), key=lambda lane: lane.rank)
+        waiting = sorted(running, key=lambda lane: lane.rank)
         budget = self._budget(waiting)
         shares: list[Share] = []
         refused: list[Lane] = []
@@ -107,13 +115,16 @@ class Scheduler:
             return
         total = len(lane.tokens)
         known = min(job.target(total), job.wanted(total))
-        spans = self._tree.match(lane.tokens[:known])
+        spans = self._tree.match(lane.tokens[:known], salt=lane.salt)
         if sum(span.length for span in spans) > lane.view.length:
             fresh = View(self._pool, spans)
             lane.view.release()
             lane.view = fresh
+            found = max(0, fresh.length - lane.reached)
+            lane.reached += found
             if isinstance(job, Prefill):
-                job.advance(fresh.length, cached=True)
+                job.cached += found
+                self.cached += found
 
     def _place(self, lane: Lane, budget: int, *, first: bool) -> int:
         """Grow the lane's view by what it computes in this step; returns by how much.
@@ -137,7 +148,7 @@ class Scheduler:
                 rows = min(lane.todo(), budget)
         elif self._pressed or not self._make_room(lane, todo, by_rank=False):
             self._pressed = True
-            self._tree.insert(lane.tokens[: lane.view.length], lane.view.spans)
+            self._tree.insert(lane.tokens[: lane.view.length], lane.view.spans, salt=lane.salt)
             lane.view.release()
             return 0
         return self._grow(lane, min(rows, lane.view.fits()))
@@ -147,12 +158,10 @@ class Scheduler:
         if rows and job is not None:
             lane.view.grow(rows)
             self._placed.add(lane.ident)
-            if isinstance(job, Prefill):
-                job.advance(lane.view.length, cached=False)
             if chunk:
                 # Others find at once what this step will have written: writes precede reads.
                 known = min(lane.view.length, job.wanted(len(lane.tokens)))
-                self._tree.insert(lane.tokens[:known], lane.view.spans)
+                self._tree.insert(lane.tokens[:known], lane.view.spans, salt=lane.salt)
         return rows
 
     def _make_room(self, lane: Lane, rows: int, *, by_rank: bool) -> bool:

@@ -206,13 +206,16 @@ class Core:
             self._hand_out(self._runner.logits(_pick(hidden, rows)), rows)
 
     def _account(self, share: Share, wanted: int) -> None:
-        """What is computed for its KV alone is news, or lost once."""
+        """What is computed for its KV alone is news, or lost once; the rest is dropped unless
+        somebody takes what comes of it.
+        """
         lane, stop = share.lane, share.lane.view.length
         start = stop - share.rows
         again = min(max(0, lane.reached - start), share.rows - wanted)
         self.counts.computed += share.rows
         self.counts.recomputed += again
         self.counts.prefilled += share.rows - wanted - again
+        self.counts.dropped += wanted
         lane.reached = max(lane.reached, stop)
 
     def _hand_out(self, logits: Tensor, rows: Sequence[_Row]) -> None:
@@ -226,9 +229,9 @@ class Core:
     def _read(self, values: Tensor, rows: Sequence[_Row]) -> None:
         finite = booleans(values.isfinite().all(dim=1))
         for i, row in enumerate(rows):
-            taken = isinstance(row.job, Reading) and row.job.accept(values[i], finite[i])
-            self.counts.scored += taken
-            self.counts.dropped += not taken
+            if isinstance(row.job, Reading) and row.job.accept(values[i], finite[i]):
+                self.counts.scored += 1
+                self.counts.dropped -= 1
 
     def _sample(self, logits: Tensor, rows: Sequence[_Row]) -> None:
         jobs = [row.job for row in rows if isinstance(row.job, Decode)]
@@ -241,11 +244,12 @@ class Core:
         def record() -> None:
             lane.tokens.append(drawn.token)
             self.counts.decoded += 1
+            self.counts.dropped -= 1
 
         if drawn.fault:
             job.end(_fault(drawn.fault, lane))
-        if drawn.fault or not job.commit(drawn.token, drawn.logprob, record):
-            self.counts.dropped += 1
+        else:
+            job.commit(drawn.token, drawn.logprob, record)
 
     def _advance(self, lane: Lane) -> None:
         """End the lane's job if it has all it wants."""

@@ -110,11 +110,11 @@ class Decode(Job):
         self._end_tokens = end_tokens
         self._announce = announce
 
-    def commit(self, token: int, logprob: float, record: Command) -> bool:
-        """Take a drawn token and `record` it; False if the caller ended the job before."""
+    def commit(self, token: int, logprob: float, record: Command) -> None:
+        """Take a drawn token and `record` it, unless the caller ended the job before."""
         with self.lock:
             if self.over:
-                return False
+                return
             record()
             self.drawn.append(token)
             self.logprobs.append(logprob)
@@ -123,7 +123,6 @@ class Decode(Job):
                 self.over, self.finish = True, reason
         if self.over or self._announce:
             self.wake()
-        return True
 
     def close(self, finish: Finish) -> None:
         """End for a reason from outside."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import count
@@ -74,17 +74,7 @@ class LocalEngine:
             name: head.fitted(name, model.config.hidden)
             for name, head in {**model.heads, **(heads or {})}.items()
         }
-        speaks = model.config.language_head
-        self.capabilities = Capabilities(
-            context_length=model.config.context_length,
-            fork="kv",
-            logprobs=speaks,
-            prompt_logprobs=speaks,
-            logits=speaks,
-            seed=True,
-            hidden_states=True,
-            heads=tuple(self.heads),
-        )
+        self.capabilities = _capabilities(model.config, self.heads)
         pages = pages or default_pages(model.config, runner.page_bytes())
         self.core = Core(runner, pages, step_tokens)
         self.thread = EngineThread(self.core, self.name, runner.torch_threads)
@@ -172,6 +162,19 @@ class LocalEngine:
         if len(tokens) >= context:
             raise _overflow(str(len(tokens)), context)
         return tokens
+
+
+def _capabilities(config: ModelConfig, heads: Iterable[str]) -> Capabilities:
+    return Capabilities(
+        context_length=config.context_length,
+        fork="kv",
+        logprobs=config.language_head,
+        prompt_logprobs=config.language_head,
+        logits=config.language_head,
+        seed=True,
+        hidden_states=True,
+        heads=tuple(heads),
+    )
 
 
 def _overflow(tokens: str, context: int) -> ContextOverflow:

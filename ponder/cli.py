@@ -205,7 +205,12 @@ def doctor(as_json: AsJson = False) -> None:
     from ponder.runtime import describe_platform
 
     found = asdict(describe_platform())
-    typer.echo(json.dumps(found, indent=None if as_json else 2))
+    if as_json:
+        _print_json(found)
+        return
+    for name, value in found.items():
+        told = ", ".join(value) if isinstance(value, tuple) else str(value)
+        typer.echo(f"{name.replace('_', ' '):18}{told or '-'}")
 
 
 def main() -> None:

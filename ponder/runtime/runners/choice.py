@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 WeightFormat = Literal["float32", "bfloat16", "int8", "int4"]
 Kernels = Literal["auto", "native", "torch"]
 NOT_BUILT = "it was not built: no C++ compiler at install, or none that could; install it again"
-COMPILERS = (*os.environ.get("CXX", "").split()[:1], "c++", "g++", "clang++")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +58,13 @@ def describe_platform() -> Platform:
         python=platform.python_version(),
         torch=_version("torch"),
         triton=_version("triton"),
-        compiler=next(filter(None, map(shutil.which, COMPILERS)), ""),
+        compiler=_compiler(),
     )
+
+
+def _compiler() -> str:
+    names = (*os.environ.get("CXX", "").split()[:1], "c++", "g++", "clang++")
+    return next((found for name in names if (found := shutil.which(name))), "")
 
 
 def _version(package: str) -> str:

@@ -4,6 +4,9 @@ equal a dictionary of prefixes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -240,10 +243,13 @@ def test_eviction_looks_at_what_it_takes_and_not_at_the_whole_tree(
     pool = PagePool(leaves)
     tree = RadixTree(pool)
     looked: list[object] = []
-    idle = RadixTree._idle  # the one thing asked of each leaf that is looked at
-    monkeypatch.setattr(
-        RadixTree, "_idle", lambda self, node: looked.append(node) or idle(self, node)
-    )
+    idle: Callable[[RadixTree, Any], bool] = RadixTree._idle  # nodes are the tree's own
+
+    def watched(tree: RadixTree, node: object) -> bool:
+        looked.append(node)
+        return idle(tree, node)
+
+    monkeypatch.setattr(RadixTree, "_idle", watched)
     views: list[View] = []
     for i in range(leaves):
         view = View(pool)

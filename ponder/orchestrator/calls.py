@@ -17,7 +17,7 @@ from ponder.orchestrator.recorder import Recorder
 from ponder.runtime import Branch, BranchPath, BudgetExceeded, Scored, Segment, Usage
 
 # What a budget of calls counts; the others only prepare them.
-COUNTED = frozenset({"extend", "score", "logits"})
+COUNTED = frozenset({"extend", "score", "logits", "read", "embed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
-from ponder.orchestrator.calls import Call, Meter, said, scores, time_limit
+from ponder.orchestrator.calls import Call, Meter, number, said, scores, time_limit
 from ponder.orchestrator.channel import closing
 from ponder.orchestrator.ledger import Account, Grant
 from ponder.runtime import (
@@ -26,6 +26,7 @@ from ponder.runtime import (
     Finish,
     InputError,
     Logits,
+    Pooling,
     Prompt,
     Sampling,
     Scored,
@@ -168,8 +169,24 @@ class MeteredBranch:
         return scored
 
     async def logits(self) -> Logits:
-        async with self._whole("logits", 0):
+        async with self._whole("logits", 1):
             return await self._inner.logits()
+
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
+        async with self._whole("logits", max(0, stop - start)):
+            return await self._inner.span_logits(start, stop)
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        tokens = 1 if start is None else max(0, len(self.tokens) - start)
+        async with self._whole("read", tokens) as told:
+            outputs = await self._inner.read(head, start)
+            told.update(head=head, outputs=[[number(v) for v in values] for values in outputs])
+        return outputs
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        tokens = 1 if pooling == "last" else max(0, len(self.tokens) - start)
+        async with self._whole("embed", tokens):
+            return await self._inner.embed(pooling, start)
 
     def rewind(self, to: int) -> None:
         self._inner.rewind(to)

@@ -76,7 +76,7 @@ class Llama:
         self.config = config
         source = Weights(weights)
         self._embedding = source.take("model.embed_tokens.weight")
-        self._head = self._embedding if config.tied_embeddings else source.take("lm_head.weight")
+        self._head = _language_head(config, source, self._embedding)
         self._norm = source.take("model.norm.weight")
         self._layers = [_layer(source, config, i) for i in range(config.layers)]
         self._cosines, self._sines = rotary_table(config)
@@ -106,6 +106,8 @@ class Llama:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[rows, vocabulary] from [rows, hidden]."""
+        if self._head is None:
+            raise ModelError("logits of a model without a head over the vocabulary: an engine bug")
         return functional.linear(hidden, self._head)
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -212,6 +214,12 @@ class Weights:
             raise ModelError(f"the model has no weight {missing[0]!r}; its file is incomplete")
         tensors = [self._weights[name].detach().float() for name in names]
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def _language_head(config: ModelConfig, source: Weights, embedding: Tensor) -> Tensor | None:
+    if not config.language_head:
+        return None
+    return embedding if config.tied_embeddings else source.take("lm_head.weight")
 
 
 def _layer(source: Weights, config: ModelConfig, index: int) -> _Layer:

@@ -193,7 +193,8 @@ class Scheduler:
         if lane.journal.past.pieces or lane.pins or lane.watchers:
             return False
         whole = -(-(lane.view.length + lane.todo()) // PAGE)
-        return lane.view.pages_needed(rows) > self._pool.free and whole <= self._pool.total
+        free = self._pool.free
+        return lane.view.pages_needed(rows) > free and whole <= free + lane.view.alone
 
     def _victim(self, lane: Lane, *, by_rank: bool) -> Lane | None:
         """The lowest priority's youngest, idle ones before running ones; of those that run, only

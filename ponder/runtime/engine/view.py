@@ -7,6 +7,7 @@ page, and otherwise continues in a new page, so a shared page is never written.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -33,6 +34,12 @@ class View:
     @property
     def slots(self) -> Slots:
         return self.layout.slots
+
+    @property
+    def alone(self) -> int:
+        """Pages that nobody else holds."""
+        own = Counter(page for span in self.spans for page in span.pages)
+        return sum(self._pool.holders(page) == count for page, count in own.items())
 
     def fork(self) -> View:
         """Another view of the same pages; nothing is copied but numbers."""

@@ -5,14 +5,22 @@
 
 namespace {
 
+typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
+
 // Moves places of one page to the same places of another: lanes of the keys, steps of the values.
 template <class T>
 void move_places(const char* keys, const char* values, int first, int last, int width, char* to_keys,
                  char* to_values) {
   constexpr int per = 4 / sizeof(T);
-  const int64_t lanes = (last - first) * 4;
-  for (int64_t at = first * 4; at < (int64_t)(width / per) * kVectorBytes; at += kVectorBytes)
-    std::memcpy(to_keys + at, keys + at, lanes);
+  // A blend of whole vectors: moves of a length known only now are slow.
+  Words taken, from, to;
+  for (int j = 0; j < kLanes; ++j) taken[j] = j >= first && j < last ? ~0u : 0u;
+  for (int64_t at = 0; at < (int64_t)(width / per) * kVectorBytes; at += kVectorBytes) {
+    std::memcpy(&from, keys + at, sizeof from);
+    std::memcpy(&to, to_keys + at, sizeof to);
+    to = (from & taken) | (to & ~taken);
+    std::memcpy(to_keys + at, &to, sizeof to);
+  }
   for (int64_t panel = 0; panel < (int64_t)width * kPage * (int64_t)sizeof(T); panel += kPage / per * kVectorBytes)
     for (int j = first; j < last; ++j) {
       const int64_t at = panel + j / per * kVectorBytes;
@@ -50,9 +58,8 @@ void clear_place(int place, int width, char* values) {
   for (int d = 0; d < width; ++d) out[d / kLanes * (kPage * kLanes) + d % kLanes * per] = 0;
 }
 
-// Copies places that do not lie in one page in order, or that end within a pair. What lies in holes
-// and beyond the end may be anything in the keys, whose scores are masked, and is zero in the values
-// as far as they are read.
+// Copies places that do not lie in one page in order. What lies in holes and beyond the end may be
+// anything in the keys, whose scores are masked; holes are zero in the values.
 template <class T>
 void gather(const Attention& job, int64_t kv_head, const int64_t* slots, int places, char* keys,
             char* values) {
@@ -78,7 +85,6 @@ void gather(const Attention& job, int64_t kv_head, const int64_t* slots, int pla
       ++j;
     }
   }
-  if (places % (4 / sizeof(T))) clear_place<T>(places, width, values);
 }
 
 // A thread's room for one batch, carved from `scratch`.
@@ -145,12 +151,19 @@ class Attending {
   // Asks for a run's pages ahead of time: each lies somewhere else, so the processor cannot guess.
   void fetch(const Run& run) const {
     for (int i = 0; i * kPage < run.places; ++i) {
-      if (run.page[i] < 0) continue;
-      const int64_t page = job_.cache.at(head_, run.page[i]);
-      for (int64_t at = 0; at < job_.cache.page_bytes; at += kVectorBytes) {
-        __builtin_prefetch(job_.cache.keys + page + at, 0, 2);
-        __builtin_prefetch(job_.cache.values + page + at, 0, 2);
-      }
+      const int last = run.places < (i + 1) * kPage ? run.places - 1 : (i + 1) * kPage - 1;
+      if (run.page[i] < 0) fetch(run.slots[i * kPage]);
+      fetch(run.slots[last]);
+    }
+  }
+
+  // Asks for the page of a place.
+  void fetch(int64_t slot) const {
+    if (slot < 0) return;
+    const int64_t page = job_.cache.at(head_, slot / kPage);
+    for (int64_t at = 0; at < job_.cache.page_bytes; at += kVectorBytes) {
+      __builtin_prefetch(job_.cache.keys + page + at, 0, 2);
+      __builtin_prefetch(job_.cache.values + page + at, 0, 2);
     }
   }
 
@@ -172,13 +185,18 @@ class Attending {
       keys_[i] = job_.cache.keys + at;
       values_[i] = job_.cache.values + at;
       const int places = run.places - i * kPage < kPage ? run.places - i * kPage : kPage;
-      // A pair of places is read whole: its second half must not be what another branch left.
-      if (run.page[i] >= 0 && places % kPer == 0) continue;
       char* k = room_.keys + i * job_.cache.page_bytes;
       char* v = room_.values + i * job_.cache.page_bytes;
-      gather<T>(job_, head_, run.slots + i * kPage, places, k, v);
-      keys_[i] = k;
-      values_[i] = v;
+      if (run.page[i] < 0) {
+        gather<T>(job_, head_, run.slots + i * kPage, places, k, v);
+        keys_[i] = k;
+        values_[i] = v;
+      } else if (places % kPer) {
+        std::memcpy(v, values_[i], job_.cache.page_bytes);
+        values_[i] = v;
+      }
+      // A pair of places is read whole: its second half must not be what another branch left.
+      if (places % kPer) clear_place<T>(places, width_, v);
     }
   }
 

@@ -290,10 +290,9 @@ class Watch:
     def __init__(self, engine: LocalEngine) -> None:
         self._core = core = engine.core
         self._step = core.step
-        runner: Any = core.runner
-        self._memory: Callable[[], Any] | None = None
-        if isinstance(runner, TorchRunner):
-            self._memory = lambda: runner.memory.keys
+        runner: Any = core.runner  # its memory, and every row it is given
+        readable = isinstance(core.runner, TorchRunner)
+        self._memory: Callable[[], Any] | None = (lambda: runner.memory.keys) if readable else None
         self.errors: list[str] = []
         self.rows = 0
         """That the runner was given."""
@@ -304,7 +303,7 @@ class Watch:
             return hidden(works)
 
         runner.hidden = counting
-        core.step = self.step  # type: ignore[method-assign] - the thread calls it by this name
+        core.step = self.step  # type: ignore[method-assign]  # the thread calls it by this name
 
     def step(self) -> None:
         before = self._visible()
@@ -358,7 +357,8 @@ def advance(branch: DenseBranch, token: int) -> Floats:
 
 def log_softmax(logits: Floats) -> Floats:
     shifted = logits - logits.max()
-    return shifted - np.log(np.exp(shifted).sum())
+    result: Floats = shifted - np.log(np.exp(shifted).sum())
+    return result
 
 
 def close_to(got: float, want: float) -> None:

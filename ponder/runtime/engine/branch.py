@@ -12,6 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from ponder.runtime.engine import refusals
 from ponder.runtime.engine.edits import Edit, join, splice
 from ponder.runtime.engine.handle import Handle
 from ponder.runtime.engine.jobs import Decode, Prefill
@@ -24,17 +25,6 @@ from ponder.runtime.engine.readings import (
     SpanLogits,
     mean,
     stretches,
-)
-from ponder.runtime.engine.refusals import (
-    check_forks,
-    check_live_views,
-    check_mode,
-    check_pooling,
-    check_positions,
-    check_rewind,
-    check_room,
-    check_span,
-    check_speaks,
 )
 from ponder.runtime.engine.stream import Stream
 from ponder.runtime.engine.text import TextTail
@@ -59,13 +49,7 @@ class LocalBranch:
     call makes that call raise `BranchClosed`.
     """
 
-    def __init__(
-        self,
-        handle: Handle,
-        journal: Journal,
-        prompt_length: int,
-        usage: Usage,
-    ) -> None:
+    def __init__(self, handle: Handle, journal: Journal, prompt_length: int, usage: Usage) -> None:
         self.path = handle.path
         self.usage = usage
         self._lane = handle
@@ -91,7 +75,7 @@ class LocalBranch:
 
     def fork(self, n: int) -> list[LocalBranch]:
         self._lane.check("fork")
-        check_forks(n)
+        refusals.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
         paths = [self.path.child(ordinal, i) for i in range(n)]
         handles = [Handle(self._lane.host, path, self._lane) for path in paths]
@@ -162,9 +146,9 @@ class LocalBranch:
 
     async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
         self._lane.check("embed")
-        check_pooling(pooling)
+        refusals.check_pooling(pooling)
         stop = len(self._journal.tokens)
-        check_span(self.path, start, stop, stop)
+        refusals.check_span(self.path, start, stop, stop)
         ends = self._stretches(stop - 1 if pooling == "last" else start, stop)
         parts = [Embedding(*each) for each in ends]
         await self._read(parts)
@@ -172,7 +156,7 @@ class LocalBranch:
 
     def rewind(self, to: int) -> None:
         self._lane.check("rewind")
-        check_rewind(to, len(self._journal.tokens))
+        refusals.check_rewind(to, len(self._journal.tokens))
         self._journal.truncate(to)
         self._prompt = min(self._prompt, to)
         self._lane.post(self._core.truncate, to)
@@ -208,7 +192,7 @@ class LocalBranch:
 
     def share(self, others: Sequence[LocalBranch]) -> None:
         self._lane.check("share others with")
-        check_live_views(self._lane.host.name, self._lane.host.capabilities.live_views)
+        refusals.check_live_views(self._lane.host.name, self._lane.host.capabilities.live_views)
         lanes = [other._lane for other in others]
         self._lane.check_kin("share", lanes, self._lane.parent, "other forks of the same branch")
         for lane in lanes:
@@ -280,8 +264,8 @@ class LocalBranch:
             self._lane.post(self._core.truncate, len(self._journal.tokens))
 
     async def _edit(self, edit: Edit, action: str, others: Sequence[Handle] = ()) -> None:
-        check_positions(action, edit.journal.end, self._journal.end, self._context)
-        job = self._prefill(edit)
+        refusals.check_positions(action, edit.journal.end, self._journal.end, self._context)
+        job = Prefill(edit.given, edit.reached, waits=edit.waits)
         idents = [other.ident for other in others]
         command = partial(self._core.edit, self._lane.ident, edit, idents, job)
         try:
@@ -293,14 +277,6 @@ class LocalBranch:
             self.usage += job.usage
         self._journal = edit.journal
 
-    def _prefill(self, edit: Edit) -> Prefill:
-        """Of the tokens charged, one is not computed yet where the rest is begun anew."""
-        total = len(edit.journal.tokens)
-        if edit.seeds:
-            return Prefill(edit.given, total)
-        start = min(edit.kept, len(self._journal.tokens) - 1)
-        return Prefill(edit.given, start, waits=max(0, edit.given - (total - 1 - start)))
-
     async def _read(self, readings: Sequence[Reading]) -> None:
         """Charged for each token read, of those readings that came to their end."""
         try:
@@ -311,14 +287,14 @@ class LocalBranch:
             self.usage = sum((reading.usage for reading in readings), self.usage)
 
     def _stretches(self, start: int, stop: int) -> list[tuple[int, int]]:
-        check_span(self.path, start, stop, len(self._journal.tokens))
+        refusals.check_span(self.path, start, stop, len(self._journal.tokens))
         return list(stretches(self._journal, start, stop, live=self._lane.live))
 
     def _predict(self, action: str) -> None:
-        check_speaks(action, self._lane.host.config, self._lane.host.heads)
+        refusals.check_speaks(action, self._lane.host.config, self._lane.host.heads)
 
     def _fit(self, more: int, action: str) -> None:
-        check_room(action, more, self._journal.end, self._context)
+        refusals.check_room(action, more, self._journal.end, self._context)
 
     def _check_mode(self, mode: SpliceMode) -> None:
-        check_mode(self._lane.host.name, mode, self._lane.host.capabilities.splice)
+        refusals.check_mode(self._lane.host.name, mode, self._lane.host.capabilities.splice)

@@ -206,8 +206,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     found: dict[str, str | int | tuple[str, ...]] = asdict(describe_platform())
     if as_json:
-        _print_json(found)
-        return
+        return _print_json(found)
     for name, value in found.items():
         told = value if isinstance(value, str | int) else ", ".join(map(str, value))
         typer.echo(f"{name.replace('_', ' '):18}{told or '-'}")

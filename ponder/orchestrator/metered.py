@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
-from ponder.orchestrator.calls import Call, Meter, number, said, scores, time_limit
+from ponder.orchestrator.calls import Call, Meter, cut, limited, number, said, scores, time_limit
 from ponder.orchestrator.channel import closing
 from ponder.orchestrator.ledger import Account, Grant
 from ponder.runtime import (
@@ -23,7 +23,6 @@ from ponder.runtime import (
     Delta,
     Engine,
     EngineStats,
-    Finish,
     InputError,
     Logits,
     Pooling,
@@ -267,7 +266,7 @@ class MeteredBranch:
             raise
         finally:
             if begun:
-                call.settle(grant, minus(self._inner.usage, before), told)
+                call.settle(grant, self._inner.usage - before, told)
             else:
                 self._home.meter.ledger.release(grant)
 
@@ -291,26 +290,3 @@ class MeteredBranch:
                 if delta is None:
                     return
                 yield delta
-
-
-def limited(params: Sampling, grant: Grant) -> Sampling:
-    if grant.tokens >= params.max_tokens:
-        return params
-    return replace(params, max_tokens=grant.tokens)
-
-
-def cut(segment: Segment, params: Sampling, grant: Grant) -> Segment:
-    """A decode that ran into a grant smaller than it asked for was cut by the budget."""
-    short = grant.tokens < params.max_tokens and len(segment.tokens) >= grant.tokens
-    if short and segment.finish is Finish.LENGTH:
-        return replace(segment, finish=Finish.BUDGET)
-    return segment
-
-
-def minus(after: Usage, before: Usage) -> Usage:
-    return Usage(
-        prompt=after.prompt - before.prompt,
-        cached=after.cached - before.cached,
-        decoded=after.decoded - before.decoded,
-        scored=after.scored - before.scored,
-    )

@@ -126,6 +126,14 @@ class Usage:
             scored=self.scored + other.scored,
         )
 
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt=self.prompt - other.prompt,
+            cached=self.cached - other.cached,
+            decoded=self.decoded - other.decoded,
+            scored=self.scored - other.scored,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:

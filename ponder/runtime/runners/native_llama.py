@@ -52,8 +52,8 @@ class NativeLlama:
             config: a shape that `native.runs` allows.
             weights: by their Hugging Face names.
             weight_format: what linear weights are rounded to. "int8" and "int4" do so in groups of
-                32 along the inner dimension, and round activations to 8 bits in the same groups; with
-                "int4" the head is int8.
+                32 along the inner dimension, and round activations to 8 bits in the same groups;
+                with "int4" the head is int8.
             threads: that share a step, the caller's among them.
         """
         self.config = config

@@ -3,8 +3,8 @@ often the likeliest token is the reference's, the largest difference of a logit,
 problems, greedy, one attempt each.
 
 The text is solutions of GSM8K's training problems where `--text` gives the file (JSON lines with
-`question` and `solution`), else word problems made by rule, which go with the project. The reference
-of logits is float32, and that of answers bfloat16, with a sign test over the problems on which only
+`question` and `solution`), else word problems made by rule, which go with the project. The
+reference of logits is float32, and that of answers bfloat16, with a sign test over the problems on which only
 one of the two is right. The last line is JSON.
 """
 

@@ -42,23 +42,8 @@ MODES = list(SpliceMode)
 
 Op = tuple[str, int, int, int]
 NAMES = [
-    "open",
-    "fork",
-    "extend",
-    "extend",
-    "append",
-    "rewind",
-    "splice",
-    "splice",
-    "join",
-    "score",
-    "together",
-    "cancel",
-    "close",
-    "share",
-    "pin",
-    "read",
-    "read",
+    *("open", "fork", "extend", "extend", "append", "rewind", "splice", "splice", "join", "score"),
+    *("together", "cancel", "close", "share", "pin", "read", "read"),
 ]
 programs = st.lists(
     st.tuples(st.sampled_from(NAMES), *[st.integers(0, 1_000)] * 3), min_size=3, max_size=14

@@ -60,7 +60,8 @@ def rounded_rows(x: Floats) -> Doubles:
     top = np.abs(groups).max(-1, keepdims=True).astype(np.float32)
     inverse = np.where(top > 0, np.float32(127) / np.where(top > 0, top, 1), 0).astype(np.float32)
     whole = np.rint(groups.astype(np.float32) * inverse)
-    return whole * (top / np.float32(127)).astype(np.float32)
+    rounded: Doubles = whole * (top / np.float32(127)).astype(np.float32)
+    return rounded
 
 
 def as_int8(weights: Floats) -> Doubles:

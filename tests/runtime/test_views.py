@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ from ponder.runtime.engine.journal import Journal
 from ponder.runtime.kernels import native
 from ponder.runtime.runners.choice import Kernels
 
-KERNELS: list[Kernels] = ["torch", *(["native"] if native.instruction_sets() else [])]
+NATIVE: list[Kernels] = ["native"] if native.instruction_sets() else []
+KERNELS: list[Kernels] = ["torch", *NATIVE]
 DENSE = Dense(MODEL)
 PATH = BranchPath(8, ("views",))
 PROMPT = "a prompt that fills more than one page, and then some, so that there is much to cut"
@@ -67,6 +69,10 @@ def on_every_runner(
 
     run.__name__ = test.__name__
     return run
+
+
+def held(until: threading.Event) -> None:
+    until.wait(10)
 
 
 async def opened(engine: LocalEngine, prompt: str = PROMPT) -> tuple[LocalBranch, DenseBranch]:
@@ -219,7 +225,7 @@ async def test_in_one_step_workers_see_that_step(engine: LocalEngine) -> None:
         forks[i].share([forks[1 - i]])
         twins[i].share([twins[1 - i]])
     hold = threading.Event()
-    engine.thread.post(lambda: (hold.wait(10), None)[-1])
+    engine.thread.post(partial(held, hold))
     tasks = [asyncio.ensure_future(fork.extend(FREE)) for fork in forks]
     await asyncio.sleep(0.01)
     hold.set()
@@ -321,7 +327,7 @@ def test_closing_during_a_splice_or_a_join_ends_it(kernels: Kernels) -> None:
                 await fork.append("z" * 60)
                 call = root.splice(5, 9, "w" * 90, mode) if name == "splice" else root.join([fork])
                 hold = threading.Event()
-                engine.thread.post(lambda hold=hold: (hold.wait(10), None)[-1])
+                engine.thread.post(partial(held, hold))
                 task = asyncio.ensure_future(call)
                 await asyncio.sleep(0.01)
                 root.close()

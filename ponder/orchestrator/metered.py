@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
-from ponder.orchestrator.calls import Call, Meter, said, scores, time_limit
+from ponder.orchestrator.calls import Call, Meter, cut, limited, number, said, scores, time_limit
 from ponder.orchestrator.channel import closing
 from ponder.orchestrator.ledger import Account, Grant
 from ponder.runtime import (
@@ -23,9 +23,9 @@ from ponder.runtime import (
     Delta,
     Engine,
     EngineStats,
-    Finish,
     InputError,
     Logits,
+    Pooling,
     Prompt,
     Sampling,
     Scored,
@@ -168,8 +168,24 @@ class MeteredBranch:
         return scored
 
     async def logits(self) -> Logits:
-        async with self._whole("logits", 0):
+        async with self._whole("logits", 1):
             return await self._inner.logits()
+
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
+        async with self._whole("logits", max(0, stop - start)):
+            return await self._inner.span_logits(start, stop)
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        tokens = 1 if start is None else max(0, len(self.tokens) - start)
+        async with self._whole("read", tokens) as told:
+            outputs = await self._inner.read(head, start)
+            told.update(head=head, outputs=[[number(v) for v in values] for values in outputs])
+        return outputs
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        tokens = 1 if pooling == "last" else max(0, len(self.tokens) - start)
+        async with self._whole("embed", tokens):
+            return await self._inner.embed(pooling, start)
 
     def rewind(self, to: int) -> None:
         self._inner.rewind(to)
@@ -250,7 +266,7 @@ class MeteredBranch:
             raise
         finally:
             if begun:
-                call.settle(grant, minus(self._inner.usage, before), told)
+                call.settle(grant, self._inner.usage - before, told)
             else:
                 self._home.meter.ledger.release(grant)
 
@@ -274,26 +290,3 @@ class MeteredBranch:
                 if delta is None:
                     return
                 yield delta
-
-
-def limited(params: Sampling, grant: Grant) -> Sampling:
-    if grant.tokens >= params.max_tokens:
-        return params
-    return replace(params, max_tokens=grant.tokens)
-
-
-def cut(segment: Segment, params: Sampling, grant: Grant) -> Segment:
-    """A decode that ran into a grant smaller than it asked for was cut by the budget."""
-    short = grant.tokens < params.max_tokens and len(segment.tokens) >= grant.tokens
-    if short and segment.finish is Finish.LENGTH:
-        return replace(segment, finish=Finish.BUDGET)
-    return segment
-
-
-def minus(after: Usage, before: Usage) -> Usage:
-    return Usage(
-        prompt=after.prompt - before.prompt,
-        cached=after.cached - before.cached,
-        decoded=after.decoded - before.decoded,
-        scored=after.scored - before.scored,
-    )

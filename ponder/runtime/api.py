@@ -16,6 +16,7 @@ from ponder.runtime.values import (
     Delta,
     EngineStats,
     Logits,
+    Pooling,
     Prompt,
     Sampling,
     Scored,
@@ -90,6 +91,30 @@ class Branch(Protocol):
 
     async def logits(self) -> Logits:
         """Of the next token."""
+        ...
+
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
+        """Of the token after each of the tokens `start` to `stop`: the last of `span_logits(0, n)`
+        is `logits()` of `n` tokens.
+        """
+        ...
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        """What a head says at every token from `start` (None: at the last one) to the end; nothing
+        is committed.
+
+        Raises:
+            CapabilityError: this engine has no head by that name.
+        """
+        ...
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        """The normed last hidden states of the tokens from `start` on, as one vector; charged as
+        `scored` for each of them.
+
+        Raises:
+            CapabilityError: this engine gives no hidden states.
+        """
         ...
 
     def rewind(self, to: int) -> None:

@@ -14,7 +14,14 @@ from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
 from ponder.runtime.script import Script, arithmetic, render
 from ponder.runtime.scripted_branch import ScriptedBranch
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Capabilities, EngineStats, Prompt, SpliceMode, Usage
+from ponder.runtime.values import (
+    Capabilities,
+    EngineStats,
+    EngineTime,
+    Prompt,
+    SpliceMode,
+    Usage,
+)
 
 
 class ScriptedEngine:
@@ -39,6 +46,8 @@ class ScriptedEngine:
             prompt_logprobs=True,
             logits=True,
             seed=True,
+            hidden_states=False,
+            heads=(),
             splice=frozenset([SpliceMode.REENCODE]),
             live_views=False,
         )
@@ -46,6 +55,7 @@ class ScriptedEngine:
         self._delay = delay
         self._closed = False
         self._counts = Usage()
+        self._opened = 0
         self._branches = 0
 
     async def open(
@@ -65,6 +75,7 @@ class ScriptedEngine:
         self.check_open()
         charge = Usage(prompt=len(text))
         self.charge(charge)
+        self._opened += 1
         return ScriptedBranch(self, path, [ord(c) for c in text], len(text), charge)
 
     def count(self, prompt: Prompt) -> int:
@@ -77,8 +88,13 @@ class ScriptedEngine:
         return EngineStats(
             prefilled=self._counts.prompt,
             cached=0,
+            opened=self._opened,
             decoded=self._counts.decoded,
             scored=self._counts.scored,
+            recomputed=0,
+            dropped=0,
+            computed=self._counts.tokens - self._opened,
+            time=EngineTime(),
             steps=self._counts.decoded,
             pages=0,
             pages_held=0,

@@ -21,6 +21,7 @@ from ponder.runtime.values import (
     Delta,
     Finish,
     Logits,
+    Pooling,
     Sampling,
     Scored,
     Segment,
@@ -139,11 +140,24 @@ class ScriptedBranch:
         return results
 
     async def logits(self) -> Logits:
+        (logits,) = await self.span_logits(len(self._tokens) - 1, len(self._tokens))
+        return logits
+
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
         self._check()
-        values = [-math.inf] * VOCABULARY
-        for token, p in self._next().items():
-            values[token] = math.log(p)
-        return values
+        if not self._prompt - 1 <= start < stop <= len(self._tokens):
+            raise InputError(
+                f"tokens {start!r} to {stop!r} of {len(self._tokens)}; give {self._prompt - 1} <= "
+                "start < stop: a script says nothing of the prompt itself"
+            )
+        self._charge(Usage(scored=stop - start))
+        return [self._logits(end) for end in range(start + 1, stop + 1)]
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        raise CapabilityError(f"engine {self._engine.name!r} has no head {head!r}, nor any other")
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        raise CapabilityError(f"engine {self._engine.name!r} is a script: it has no hidden states")
 
     def rewind(self, to: int) -> None:
         self._check()
@@ -242,9 +256,15 @@ class ScriptedBranch:
         self.usage += usage
         self._engine.charge(usage)
 
-    def _next(self, extra: str = "") -> dict[int, float]:
-        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt :]
+    def _next(self, extra: str = "", *, end: int | None = None) -> dict[int, float]:
+        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt : end]
         return next_token(self._engine.script, spell(prompt), spell(said) + extra)
+
+    def _logits(self, end: int) -> Logits:
+        values = [-math.inf] * VOCABULARY
+        for token, p in self._next(end=end).items():
+            values[token] = math.log(p)
+        return values
 
     def _score(self, text: str) -> Scored:
         logprobs: list[float] = []

@@ -91,8 +91,8 @@ class Dense:
         scores = np.einsum("hgd,nhd->hgn", turned, keys) / np.sqrt(self.config.head_dim)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         weights /= weights.sum(-1, keepdims=True)
-        attended: Floats = np.einsum("hgn,nhd->hgd", weights, values).reshape(-1)
-        return attended
+        seen: Floats = np.einsum("hgn,nhd->hgd", weights, values).reshape(-1)
+        return seen
 
     def _rotate(self, x: Floats, positions: npt.NDArray[np.int64]) -> Floats:
         """[n, heads, head_dim], by n positions."""

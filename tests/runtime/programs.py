@@ -27,7 +27,7 @@ from ponder.runtime.engine.branch import LocalBranch
 from ponder.runtime.engine.engine import LocalEngine
 from ponder.runtime.engine.spans import Span
 from ponder.runtime.models.config import LoadedModel
-from ponder.runtime.runners.api import Slots
+from ponder.runtime.runners.api import Slots, Work
 from ponder.runtime.runners.plan import common
 from ponder.runtime.runners.torch_runner import TorchRunner
 
@@ -43,7 +43,7 @@ MODES = list(SpliceMode)
 Op = tuple[str, int, int, int]
 NAMES = [
     *("open", "fork", "extend", "extend", "append", "rewind", "splice", "splice", "join", "score"),
-    *("together", "cancel", "close", "share", "pin"),
+    *("together", "cancel", "close", "share", "pin", "read", "read"),
 ]
 programs = st.lists(
     st.tuples(st.sampled_from(NAMES), *[st.integers(0, 1_000)] * 3), min_size=3, max_size=14
@@ -164,6 +164,21 @@ class Program:
         for token, logprob in zip(scored.tokens, scored.logprobs, strict=True):
             close_to(logprob, log_softmax(advance(twin, token))[token])
 
+    async def read(self, pair: Pair, b: int, c: int) -> None:
+        """Each token's logits are those it had if the branch were rewound to it."""
+        total = len(pair.branch.tokens)
+        start = b % total
+        stop = start + 1 + c % min(total - start, 12)
+        found = await pair.branch.span_logits(start, stop)
+        vector = await pair.branch.embed("mean", max(start, total - 9))
+        assert len(vector) == SHAPE.hidden
+        for length, logits in enumerate(found, start + 1):
+            twin = pair.dense.fork()
+            twin.rewind(length)
+            np.testing.assert_allclose(
+                log_softmax(np.asarray(logits)), log_softmax(twin.logits()), rtol=0, atol=1e-3
+            )
+
     async def share(self, pair: Pair, b: int, c: int) -> None:
         kin = [e for e in self.pairs if e is not pair and e.parent is pair.parent is not None]
         if kin and self.engine.capabilities.live_views:
@@ -228,6 +243,10 @@ class Program:
         assert total.prompt == stats.prefilled + stats.cached
         assert (total.cached, total.scored) == (stats.cached, stats.scored)
         assert total.decoded == stats.decoded
+        given = stats.prefilled - stats.opened
+        used = given + stats.decoded + stats.scored + stats.recomputed + stats.dropped
+        assert stats.computed == used == self.watch.rows
+        assert min(stats.opened, stats.recomputed, stats.dropped) >= 0
 
     async def leave_nothing(self) -> None:
         """Closed branches hold nothing, and the tree holds what it can give back."""
@@ -248,12 +267,6 @@ class Program:
         return len(pair.branch.tokens) + more <= LONGEST
 
 
-def _keys(runner: TorchRunner) -> Any:  # numpy reads it
-    if runner.memory is None:
-        raise AssertionError("a step without memory")
-    return runner.memory.keys
-
-
 class Watch:
     """Looks over the engine's shoulder: what somebody sees before a step, and still sees after it,
     is unchanged.
@@ -262,12 +275,20 @@ class Watch:
     def __init__(self, engine: LocalEngine) -> None:
         self._core = core = engine.core
         self._step = core.step
-        runner = core.runner
-        self._memory: Callable[[], Any] | None = None
-        if isinstance(runner, TorchRunner):
-            self._memory = lambda: _keys(runner)
+        runner: Any = core.runner  # its memory, and every row it is given
+        readable = isinstance(core.runner, TorchRunner)
+        self._memory: Callable[[], Any] | None = (lambda: runner.memory.keys) if readable else None
         self.errors: list[str] = []
-        setattr(core, "step", self.step)  # noqa: B010 - the thread calls it by this name
+        self.rows = 0
+        """That the runner was given."""
+        hidden = runner.hidden
+
+        def counting(works: Sequence[Work]) -> Any:
+            self.rows += sum(len(work.tokens) for work in works)
+            return hidden(works)
+
+        runner.hidden = counting
+        core.step = self.step  # type: ignore[method-assign]  # the thread calls it by this name
 
     def step(self) -> None:
         before = self._visible()
@@ -321,8 +342,8 @@ def advance(branch: DenseBranch, token: int) -> Floats:
 
 def log_softmax(logits: Floats) -> Floats:
     shifted = logits - logits.max()
-    normed: Floats = shifted - np.log(np.exp(shifted).sum())
-    return normed
+    result: Floats = shifted - np.log(np.exp(shifted).sum())
+    return result
 
 
 def close_to(got: float, want: float) -> None:

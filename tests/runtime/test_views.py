@@ -43,10 +43,6 @@ FREE = Sampling(max_tokens=5)
 Make = Callable[..., LocalEngine]
 
 
-def waited(event: threading.Event) -> None:
-    event.wait(10)
-
-
 @asynccontextmanager
 async def running(kernels: Kernels, **settings: Any) -> AsyncIterator[LocalEngine]:
     engine = LocalEngine(MODEL, threads=1, kernels=kernels, **{"pages": 200, **settings})
@@ -73,6 +69,10 @@ def on_every_runner(
 
     run.__name__ = test.__name__
     return run
+
+
+def held(until: threading.Event) -> None:
+    until.wait(10)
 
 
 async def opened(engine: LocalEngine, prompt: str = PROMPT) -> tuple[LocalBranch, DenseBranch]:
@@ -225,7 +225,7 @@ async def test_in_one_step_workers_see_that_step(engine: LocalEngine) -> None:
         forks[i].share([forks[1 - i]])
         twins[i].share([twins[1 - i]])
     hold = threading.Event()
-    engine.thread.post(lambda: (hold.wait(10), None)[-1])
+    engine.thread.post(partial(held, hold))
     tasks = [asyncio.ensure_future(fork.extend(FREE)) for fork in forks]
     await asyncio.sleep(0.01)
     hold.set()
@@ -327,7 +327,7 @@ def test_closing_during_a_splice_or_a_join_ends_it(kernels: Kernels) -> None:
                 await fork.append("z" * 60)
                 call = root.splice(5, 9, "w" * 90, mode) if name == "splice" else root.join([fork])
                 hold = threading.Event()
-                engine.thread.post(partial(waited, hold))
+                engine.thread.post(partial(held, hold))
                 task = asyncio.ensure_future(call)
                 await asyncio.sleep(0.01)
                 root.close()

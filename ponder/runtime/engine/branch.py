@@ -12,18 +12,28 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from ponder.runtime.engine import refusals
 from ponder.runtime.engine.edits import Edit, join, splice
 from ponder.runtime.engine.handle import Handle
-from ponder.runtime.engine.jobs import Decode, Prefill, Read, ScorePart
+from ponder.runtime.engine.jobs import Decode, Prefill
 from ponder.runtime.engine.journal import Journal
+from ponder.runtime.engine.readings import (
+    Embedding,
+    HeadReading,
+    Reading,
+    ScorePart,
+    SpanLogits,
+    mean,
+    stretches,
+)
 from ponder.runtime.engine.stream import Stream
 from ponder.runtime.engine.text import TextTail
-from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
 from ponder.runtime.runners.sampler import make_rule
 from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.values import (
     Finish,
     Logits,
+    Pooling,
     Sampling,
     Scored,
     Segment,
@@ -39,13 +49,7 @@ class LocalBranch:
     call makes that call raise `BranchClosed`.
     """
 
-    def __init__(
-        self,
-        handle: Handle,
-        journal: Journal,
-        prompt_length: int,
-        usage: Usage,
-    ) -> None:
+    def __init__(self, handle: Handle, journal: Journal, prompt_length: int, usage: Usage) -> None:
         self.path = handle.path
         self.usage = usage
         self._lane = handle
@@ -71,8 +75,7 @@ class LocalBranch:
 
     def fork(self, n: int) -> list[LocalBranch]:
         self._lane.check("fork")
-        if n < 1:
-            raise InputError(f"fork into {n!r} branches; it must be at least 1")
+        refusals.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
         paths = [self.path.child(ordinal, i) for i in range(n)]
         handles = [Handle(self._lane.host, path, self._lane) for path in paths]
@@ -115,27 +118,45 @@ class LocalBranch:
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
         self._lane.check("score")
         given = [self._tokenizer.encode(text) for text in continuations]
+        self._predict("score")
         self._fit(max(map(len, given), default=0) - 1, "scoring")
         parts = [ScorePart(tokens, len(self._journal.tokens)) for tokens in given]
-        running = [part for part in parts if part.given]
-        command = partial(self._core.score, self._lane.ident, running)
-        try:
-            await self._lane.call(command, *running)
-        finally:
-            self.usage = sum((part.usage for part in running), self.usage)
+        await self._read([part for part, tokens in zip(parts, given, strict=True) if tokens])
         return [part.scored for part in parts]
 
     async def logits(self) -> Logits:
-        self._lane.check("read logits")
-        job = Read()
-        await self._lane.call(partial(self._core.start, self._lane.ident, job), job)
-        return job.logits
+        (logits,) = await self.span_logits(len(self._journal.tokens) - 1, len(self._journal.tokens))
+        return logits
+
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
+        self._lane.check("read logits of")
+        self._predict("read logits of")
+        parts = [SpanLogits(*ends) for ends in self._stretches(start, stop)]
+        await self._read(parts)
+        return [logits for part in parts for logits in part.logits]
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        self._lane.check("read")
+        stop = len(self._journal.tokens)
+        ends = self._stretches(stop - 1 if start is None else start, stop)
+        what = self._lane.host.head(head)
+        parts = [HeadReading(what, *each) for each in ends]
+        await self._read(parts)
+        return [output for part in parts for output in part.outputs]
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        self._lane.check("embed")
+        refusals.check_pooling(pooling)
+        stop = len(self._journal.tokens)
+        refusals.check_span(self.path, start, stop, stop)
+        ends = self._stretches(stop - 1 if pooling == "last" else start, stop)
+        parts = [Embedding(*each) for each in ends]
+        await self._read(parts)
+        return mean(parts)
 
     def rewind(self, to: int) -> None:
         self._lane.check("rewind")
-        total = len(self._journal.tokens)
-        if not 1 <= to <= total:
-            raise InputError(f"rewind to {to!r} tokens; it must be 1 to {total}, all it has")
+        refusals.check_rewind(to, len(self._journal.tokens))
         self._journal.truncate(to)
         self._prompt = min(self._prompt, to)
         self._lane.post(self._core.truncate, to)
@@ -171,11 +192,7 @@ class LocalBranch:
 
     def share(self, others: Sequence[LocalBranch]) -> None:
         self._lane.check("share others with")
-        if not self._lane.host.capabilities.live_views:
-            raise CapabilityError(
-                f"engine {self._lane.host.name!r} has no live views; use one that has them "
-                "(kernels='torch'), or append what others said"
-            )
+        refusals.check_live_views(self._lane.host.name, self._lane.host.capabilities.live_views)
         lanes = [other._lane for other in others]
         self._lane.check_kin("share", lanes, self._lane.parent, "other forks of the same branch")
         for lane in lanes:
@@ -206,6 +223,7 @@ class LocalBranch:
     def begin_decode(self, params: Sampling, deadline: float | None, *, announce: bool) -> Decode:
         """Start a decode; `end_decode` must follow."""
         self._lane.check("extend")
+        self._predict("extend")
         limit = min(params.max_tokens, self._context - self._journal.end)
         watched = announce or params.stop
         job = Decode(
@@ -246,10 +264,8 @@ class LocalBranch:
             self._lane.post(self._core.truncate, len(self._journal.tokens))
 
     async def _edit(self, edit: Edit, action: str, others: Sequence[Handle] = ()) -> None:
-        end, now = edit.journal.end, self._journal.end
-        if end >= self._context and end > now:
-            raise _overflow(f"{action}, which makes {end} positions of", now, self._context)
-        job = Prefill(edit.given, edit.kept or len(edit.journal.tokens))
+        refusals.check_positions(action, edit.journal.end, self._journal.end, self._context)
+        job = Prefill(edit.given, edit.reached, waits=edit.waits)
         idents = [other.ident for other in others]
         command = partial(self._core.edit, self._lane.ident, edit, idents, job)
         try:
@@ -261,20 +277,24 @@ class LocalBranch:
             self.usage += job.usage
         self._journal = edit.journal
 
+    async def _read(self, readings: Sequence[Reading]) -> None:
+        """Charged for each token read, of those readings that came to their end."""
+        try:
+            if readings:
+                command = partial(self._core.read, self._lane.ident, readings)
+                await self._lane.call(command, *readings)
+        finally:
+            self.usage = sum((reading.usage for reading in readings), self.usage)
+
+    def _stretches(self, start: int, stop: int) -> list[tuple[int, int]]:
+        refusals.check_span(self.path, start, stop, len(self._journal.tokens))
+        return list(stretches(self._journal, start, stop, live=self._lane.live))
+
+    def _predict(self, action: str) -> None:
+        refusals.check_speaks(action, self._lane.host.config, self._lane.host.heads)
+
     def _fit(self, more: int, action: str) -> None:
-        if self._journal.end + more >= self._context:
-            raise _overflow(f"{action} {more} tokens to", self._journal.end, self._context)
+        refusals.check_room(action, more, self._journal.end, self._context)
 
     def _check_mode(self, mode: SpliceMode) -> None:
-        host = self._lane.host
-        if mode not in host.capabilities.splice:
-            raise CapabilityError(
-                f"engine {host.name!r} cannot keep KV across an edit (mode {mode.name}); use mode "
-                "REENCODE, or an engine that can (kernels='torch')"
-            )
-
-
-def _overflow(action: str, have: int, context: int) -> ContextOverflow:
-    return ContextOverflow(
-        f"{action} {have} leaves no room in a context of {context}: shorten one of them"
-    )
+        refusals.check_mode(self._lane.host.name, mode, self._lane.host.capabilities.splice)

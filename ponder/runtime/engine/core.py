@@ -15,13 +15,15 @@ from itertools import count
 from weakref import ref
 
 from ponder.runtime.engine.build import Build
+from ponder.runtime.engine.counts import Counts
 from ponder.runtime.engine.edits import Edit
-from ponder.runtime.engine.jobs import Decode, Job, Prefill, ScorePart, Warm
-from ponder.runtime.engine.journal import Journal, Source
+from ponder.runtime.engine.jobs import Decode, Job, Prefill, Warm
+from ponder.runtime.engine.journal import Journal, Past, Source
 from ponder.runtime.engine.lane import Lane, Share
-from ponder.runtime.engine.outcome import Counts, Outcome
+from ponder.runtime.engine.outcome import Outcome
 from ponder.runtime.engine.pool import PagePool
 from ponder.runtime.engine.radix import RadixTree
+from ponder.runtime.engine.readings import Reading
 from ponder.runtime.engine.scheduler import Scheduler
 from ponder.runtime.engine.view import View
 from ponder.runtime.errors import ContextOverflow, PoolExhausted
@@ -54,8 +56,10 @@ class Core:
         """All of them, for inspection."""
         return list(self._lanes.values())
 
-    def open(self, ident: int, tokens: Sequence[int], priority: int, job: Job) -> None:
-        self._add(ident, Journal.of(tokens), View(self.pool), priority)
+    def open(
+        self, ident: int, tokens: Sequence[int], priority: int, job: Job, *, salt: str = ""
+    ) -> None:
+        self._add(ident, Journal.of(tokens), View(self.pool), priority, salt)
         self.start(ident, job)
 
     def start(self, ident: int, job: Job, tokens: Sequence[int] = ()) -> None:
@@ -66,20 +70,24 @@ class Core:
         pages = -(-job.target(len(lane.tokens)) // PAGE)
         if pages > self.pool.total:
             self._refuse(job, pages)
+            self._release(lane)
         else:
             lane.job = job
             self._warm(lane)
             if isinstance(job, Decode) and job.deadline is not None:
                 entry = (job.deadline, next(self._arrivals), ref(job))
                 heapq.heappush(self._deadlines, entry)
-        self.scheduler.roster.note(lane)
+            self.scheduler.roster.note(lane)
 
-    def score(self, ident: int, parts: Iterable[ScorePart]) -> None:
-        """Run each part on a fork of the lane."""
-        for part in parts:
-            child = next(self._temporary)
-            self._fork(self._lanes[ident], child)
-            self.start(child, part, part.given[:-1])
+    def read(self, ident: int, readings: Iterable[Reading]) -> None:
+        """Run each reading on a fork of the lane that computes anew what is read."""
+        for reading in readings:
+            child = self._fork(self._lanes[ident], next(self._temporary))
+            child.truncate(reading.stop)
+            if reading.stop <= child.journal.plain:
+                child.journal.past = Past()
+            child.view.truncate(reading.start)
+            self.start(child.ident, reading, reading.given)
 
     def fork(self, ident: int, children: Sequence[int]) -> None:
         parent = self._lanes[ident]
@@ -157,22 +165,30 @@ class Core:
         for share in schedule.shares:
             self._advance(share.lane)
 
-    def _add(self, ident: int, journal: Journal, view: View, priority: int) -> Lane:
-        arrival = next(self._arrivals)
-        lane = Lane(ident=ident, journal=journal, view=view, priority=priority, arrival=arrival)
+    def _add(self, ident: int, journal: Journal, view: View, priority: int, salt: str) -> Lane:
+        lane = Lane(
+            ident=ident,
+            journal=journal,
+            view=view,
+            priority=priority,
+            arrival=next(self._arrivals),
+            salt=salt,
+        )
         self._lanes[ident] = lane
         self.scheduler.roster.note(lane)
         return lane
 
-    def _fork(self, parent: Lane, ident: int) -> None:
-        child = self._add(ident, parent.journal.fork(), parent.view.fork(), parent.priority)
+    def _fork(self, parent: Lane, ident: int) -> Lane:
+        journal, view = parent.journal.fork(), parent.view.fork()
+        child = self._add(ident, journal, view, parent.priority, parent.salt)
         if parent.live:
             child.pins += 1
             child.watch(parent.live.peers, parent.live.border)
+        return child
 
     def _remember(self, lane: Lane) -> None:
         known = min(lane.view.length, lane.plain)
-        self.tree.insert(lane.tokens[:known], lane.view.spans)
+        self.tree.insert(lane.tokens[:known], lane.view.spans, salt=lane.salt)
 
     def _refuse(self, job: Job, pages: int) -> None:
         pinned = sum(lane.pins > 0 for lane in self._lanes.values())
@@ -248,20 +264,11 @@ class Core:
         job = lane.job
         if lane.build:
             lane.prepare(self.pool)
-        if isinstance(job, Prefill | ScorePart | Warm) and not lane.todo():
-            job.end(record=partial(self._count, job))
+        if isinstance(job, Prefill | Reading | Warm) and not lane.todo():
+            job.end(record=partial(self.counts.end, job))
         if job is not None and job.over:
             lane.settle()
             self._release(lane)
-
-    def _count(self, job: Prefill | ScorePart | Warm) -> None:
-        if isinstance(job, Warm):
-            return
-        job.counted = True
-        usage = job.usage
-        self.counts.scored += usage.scored
-        self.counts.cached += usage.cached
-        self.counts.prefilled += usage.prompt - usage.cached
 
 
 def _seed(edit: Edit, owners: Sequence[Lane]) -> Mapping[Source, View]:

@@ -30,6 +30,10 @@ class Edit:
     journal: Journal
     given: int
     """Tokens the caller is charged for: text, and what is computed anew because it was asked."""
+    reached: int
+    """Tokens before this one are accounted for."""
+    waits: int = 0
+    """Those given that are not computed now: the last one, where the rest is begun anew."""
     kept: int = 0
     """Leading tokens whose KV stays where it is; 0 where the journal's past says what stays."""
     seeds: tuple[Seed, ...] = ()
@@ -58,7 +62,8 @@ def splice(
     gap = Past(pieces).end - int(source.positions[stop])
     shift = gap if mode is SpliceMode.SHIFT else 0
     pieces.append(Piece(source=source, start=stop, stop=len(source.tokens), shift=shift))
-    return Edit(journal=_after(pieces, rest[-1], own), given=len(text), seeds=tuple(seeds))
+    after = _after(pieces, rest[-1], own)
+    return Edit(journal=after, given=len(text), reached=len(after.tokens), seeds=tuple(seeds))
 
 
 def join(journal: Journal, others: Sequence[Journal], mode: SpliceMode) -> Edit | None:
@@ -84,7 +89,7 @@ def join(journal: Journal, others: Sequence[Journal], mode: SpliceMode) -> Edit 
         seeds.append(Seed(source=source, length=stop, whose=i))
         end = max(end, int(places.max()) + shift + 1)
     after = _after(pieces, tails[-1][1].tokens[-1], journal.own)
-    return Edit(journal=after, given=0, seeds=tuple(seeds))
+    return Edit(journal=after, given=0, reached=len(after.tokens), seeds=tuple(seeds))
 
 
 def _after(pieces: Sequence[Piece], last: int, own: int) -> Journal:
@@ -96,4 +101,11 @@ def _anew(journal: Journal, start: int, tokens: Sequence[int], own: int, given: 
     """Keep what is before `start` and compute the rest."""
     kept = start if tokens else start - 1
     whole = [*journal.tokens[:start], *tokens]
-    return Edit(journal=Journal(journal.past.cut(kept), whole, own), given=given, kept=kept)
+    reached = min(kept, len(journal.tokens) - 1)
+    return Edit(
+        journal=Journal(journal.past.cut(kept), whole, own),
+        given=given,
+        reached=reached,
+        waits=max(0, given - (len(whole) - 1 - reached)),
+        kept=kept,
+    )

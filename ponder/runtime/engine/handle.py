@@ -5,7 +5,7 @@ A handle that is dropped without `close` lets go of its pages when it is collect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 from weakref import finalize
@@ -15,6 +15,7 @@ from ponder.runtime.engine.jobs import Command, Decode, Job
 from ponder.runtime.engine.loop import EngineThread
 from ponder.runtime.errors import BranchClosed, InputError
 from ponder.runtime.models.config import ModelConfig, Tokenizer
+from ponder.runtime.models.heads import Head
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import Capabilities
 
@@ -39,6 +40,13 @@ class Host(Protocol):
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    @property
+    def heads(self) -> Mapping[str, Head]: ...
+
+    def head(self, name: str) -> Head:
+        """Raises `CapabilityError` where there is none by that name."""
+        ...
 
     def adopt(self) -> tuple[int, Callable[[], None]]:
         """A new lane's number, and what lets go of it."""

@@ -9,12 +9,12 @@ keeps exactly the tokens that were counted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock
 
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.runners.sampler import Rule
-from ponder.runtime.values import Finish, Scored, Usage
+from ponder.runtime.values import Finish, Usage
 
 Command = Callable[[], None]
 """Something the engine's thread does between two steps."""
@@ -75,13 +75,19 @@ class Job:
 class Prefill(Job):
     """Compute the KV of given tokens, all but the last, which waits until logits are needed."""
 
-    def __init__(self, given: int, start: int) -> None:
+    def __init__(self, given: int, start: int, *, waits: int = 0) -> None:
         super().__init__()
         self.given = given
         """Tokens the caller is charged for."""
+        self.waits = waits
+        """Those of them that are not computed yet when it ends: the last one, where the token that
+        waited before is not behind `start`.
+        """
         self.reached = start
         """Positions before this one are accounted for."""
         self.cached = 0
+        self.fed = 0
+        """Rows run for it, those that were run before and lost among them."""
         self.counted = False
         """Whether it is in the engine's counters, and so to be charged."""
 
@@ -107,37 +113,6 @@ class Warm(Job):
 
     def target(self, tokens: int) -> int:
         return tokens - 1
-
-
-class Read(Job):
-    """Logits of the next token."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.logits: list[float] = []
-
-
-class ScorePart(Job):
-    """Log-probabilities of one continuation, computed on a fork of the branch."""
-
-    def __init__(self, given: Sequence[int], start: int) -> None:
-        super().__init__()
-        self.given = tuple(given)
-        self.start = start
-        """Tokens of the branch."""
-        self.logprobs: list[float] = []
-        self.counted = False
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(scored=len(self.given)) if self.counted else Usage()
-
-    def wanted(self, tokens: int) -> int:
-        return self.start - 1 + len(self.logprobs)
-
-    @property
-    def scored(self) -> Scored:
-        return Scored(tokens=self.given, logprobs=tuple(self.logprobs))
 
 
 class Decode(Job):

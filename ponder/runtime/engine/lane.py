@@ -48,6 +48,8 @@ class Lane:
     """Of the journal's first tokens: none, or its past's at least."""
     priority: int
     arrival: int
+    salt: str = ""
+    """KV is shared only among lanes of one salt: an adapter's is nobody else's."""
     job: Job | None = None
     build: Build | None = None
     """On the way to the past's KV."""

@@ -1,5 +1,5 @@
-"""From a step's hidden states to what the jobs that wait for them get: draws, log-probabilities,
-logits.
+"""From a step's hidden states to what the jobs that wait for them get: draws, and what is read of
+states and logits.
 """
 
 from __future__ import annotations
@@ -10,30 +10,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ponder.runtime.engine.jobs import Decode, Job, Read, ScorePart
+from ponder.runtime.engine.counts import Counts
+from ponder.runtime.engine.jobs import Decode, Job
 from ponder.runtime.engine.lane import Lane, Share
+from ponder.runtime.engine.readings import Reading, StateReading
 from ponder.runtime.errors import InputError, ModelError
-from ponder.runtime.kernels.arrays import floats
-from ponder.runtime.runners.api import Runner
-from ponder.runtime.runners.sampler import NOT_FINITE, Draw, log_normalisers
+from ponder.runtime.kernels.arrays import booleans
+from ponder.runtime.runners.api import Runner, Work
+from ponder.runtime.runners.sampler import NOT_FINITE, Draw
 from ponder.runtime.seeds import uniform
 
 ROWS = 128
 """Rows whose logits are held at once."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    prefilled: int = 0
-    cached: int = 0
-    decoded: int = 0
-    scored: int = 0
-    steps: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """A hidden state and the lane that waits for its logits."""
+    """A hidden state, and who waits for what comes of it."""
 
     lane: Lane
     job: Job
@@ -49,29 +42,32 @@ class Outcome:
         self._counts = counts
 
     def run(self, shares: Sequence[Share]) -> None:
-        hidden = self._runner.hidden([share.work() for share in shares])
-        self._counts.steps += 1
+        works: list[Work] = []
         waiting: list[_Row] = []
         for share in shares:
+            works.append(share.work())
+            self._counts.run(share, len(share.wanted))
             for position in share.wanted:
                 job, row = share.lane.job, len(waiting)
                 if job is not None:
                     waiting.append(_Row(lane=share.lane, job=job, row=row, position=position))
+        hidden = self._runner.hidden(works)
+        self._counts.steps += 1
+        states = [row for row in waiting if isinstance(row.job, StateReading)]
+        if states:
+            _read(_pick(hidden, states), states)
+            waiting = [row for row in waiting if not isinstance(row.job, StateReading)]
         for start in range(0, len(waiting), ROWS):
-            logits = self._runner.logits(hidden[start : start + ROWS])
-            self._hand_out(logits, waiting[start : start + ROWS])
+            rows = waiting[start : start + ROWS]
+            self._hand_out(self._runner.logits(_pick(hidden, rows)), rows)
 
     def _hand_out(self, logits: Tensor, rows: Sequence[_Row]) -> None:
-        start = rows[0].row
-        decodes = [row for row in rows if isinstance(row.job, Decode)]
-        parts = [row for row in rows if isinstance(row.job, ScorePart)]
-        if decodes:
-            self._sample(_pick(logits, [row.row - start for row in decodes]), decodes)
-        if parts:
-            _score(_pick(logits, [row.row - start for row in parts]), parts)
-        for row in rows:
-            if isinstance(row.job, Read):
-                _read(logits[row.row - start], row.job)
+        decodes = [i for i, row in enumerate(rows) if isinstance(row.job, Decode)]
+        readings = [i for i, row in enumerate(rows) if isinstance(row.job, Reading)]
+        for kind, take in ((decodes, self._sample), (readings, _read)):
+            if kind:
+                some = logits if len(kind) == len(rows) else logits[torch.tensor(kind)]
+                take(some, [rows[i] for i in kind])
 
     def _sample(self, logits: Tensor, rows: Sequence[_Row]) -> None:
         jobs = [row.job for row in rows if isinstance(row.job, Decode)]
@@ -83,7 +79,7 @@ class Outcome:
     def _commit(self, lane: Lane, job: Decode, drawn: Draw) -> None:
         def record() -> None:
             lane.tokens.append(drawn.token)
-            self._counts.decoded += 1
+            self._counts.drew()
 
         if drawn.fault:
             job.end(_fault(drawn.fault, lane))
@@ -91,28 +87,22 @@ class Outcome:
             job.commit(drawn.token, drawn.logprob, record)
 
 
-def _pick(logits: Tensor, rows: Sequence[int]) -> Tensor:
-    return logits if len(rows) == len(logits) else logits[torch.tensor(rows)]
+def _pick(hidden: Tensor, rows: Sequence[_Row]) -> Tensor:
+    """The hidden states of some rows, in their order."""
+    first, last = rows[0].row, rows[-1].row
+    if last - first + 1 == len(rows):
+        return hidden[first : last + 1]
+    return hidden[torch.tensor([row.row for row in rows])]
+
+
+def _read(values: Tensor, rows: Sequence[_Row]) -> None:
+    finite = booleans(values.isfinite().all(dim=1))
+    for i, row in enumerate(rows):
+        if isinstance(row.job, Reading):
+            row.job.accept(values[i], finite[i])
 
 
 def _fault(reason: str, lane: Lane) -> Exception:
     if reason == NOT_FINITE:
         return ModelError(f"{reason} after {len(lane.tokens)} tokens; its weights may be damaged")
     return InputError(f"{reason}; leave one token allowed")
-
-
-def _score(logits: Tensor, rows: Sequence[_Row]) -> None:
-    norms = log_normalisers(logits)
-    for i, row in enumerate(rows):
-        if isinstance(row.job, ScorePart) and not row.job.over:
-            if not bool(norms[i].isfinite()):
-                row.job.end(_fault(NOT_FINITE, row.lane))
-                continue
-            token = row.job.given[len(row.job.logprobs)]
-            value = float(logits[i, token].double() - norms[i].double())
-            row.job.logprobs.append(min(value, 0.0))
-
-
-def _read(logits: Tensor, job: Read) -> None:
-    job.logits = floats(logits)
-    job.end()

@@ -1,6 +1,6 @@
 """Who computes what in the next step: continuous batching under one token budget.
 
-Decodes, prefill chunks and scoring share a step, by priority (higher first), then arrival. When
+Decodes, prefill chunks and readings share a step, by priority (higher first), then arrival. When
 pages run out, the prefix tree gives back what only it holds; then the lowest priority's youngest
 branch loses its KV, to be recomputed from its journal. The first in rank can take everything that
 is not pinned, so work never deadlocks; who does not fit even then is refused.
@@ -109,7 +109,7 @@ class Scheduler:
             total = len(lane.tokens)
             plain = 0 if lane.journal.past.pieces else lane.plain
             known = min(job.target(total), job.wanted(total), plain)
-        spans = self._tree.match(lane.line[:known])
+        spans = self._tree.match(lane.line[:known], salt=lane.salt)
         if sum(span.length for span in spans) > lane.tip.length:
             fresh = View(self._pool, spans)
             lane.tip.release()
@@ -172,7 +172,7 @@ class Scheduler:
     def _insert(self, lane: Lane, length: int) -> None:
         """Let others find what depends on tokens alone."""
         known = min(length, lane.plain)
-        self._tree.insert(lane.line[:known], lane.tip.spans)
+        self._tree.insert(lane.line[:known], lane.tip.spans, salt=lane.salt)
 
     def _make_room(self, lane: Lane, rows: int, *, by_rank: bool) -> bool:
         while (missing := lane.tip.pages_needed(rows) - self._pool.free) > 0:

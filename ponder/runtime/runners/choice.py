@@ -6,7 +6,10 @@ for them; else the compiled step where it was built and the model has a shape it
 from __future__ import annotations
 
 import os
+import platform
+import shutil
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 WeightFormat = Literal["float32", "bfloat16", "int8", "int4"]
 GPU_FORMATS = ("float32", "bfloat16")
 Kernels = Literal["auto", "triton", "native", "torch"]
+NOT_BUILT = "it was not built: no C++ compiler at install, or none that could; install it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,8 @@ class Platform:
     """What "auto" takes for a Llama model: "triton", "native" or "torch"."""
     gpu: str
     """The GPU's name, or why there is none to use."""
+    why_not_native: str
+    """"" where it can be."""
     instruction_sets: tuple[str, ...]
     """Of the native step, best first; empty where it was not built."""
     on_request: tuple[str, ...]
@@ -40,6 +46,12 @@ class Platform:
     """The one in use; "" with torch."""
     weight_formats: tuple[str, ...]
     threads: int
+    python: str
+    torch: str
+    """Its version; "" where it is not installed, as of the next."""
+    triton: str
+    compiler: str
+    """A C++ compiler's path, which a build of the native step needs; "" where none is found."""
 
 
 def describe_platform() -> Platform:
@@ -51,12 +63,30 @@ def describe_platform() -> Platform:
     return Platform(
         kernels="triton" if not reason else "native" if sets else "torch",
         gpu=f"none: {reason}" if reason else _gpu_name(),
+        why_not_native="" if sets else NOT_BUILT,
         instruction_sets=sets[:own],
         on_request=tuple(f"{native.SWITCH}={name}" for name in sets[own:]),
         instruction_set=native.chosen_instruction_set() if sets else "",
         weight_formats=tuple(dict.fromkeys(formats)),
         threads=os.cpu_count() or 1,
+        python=platform.python_version(),
+        torch=_version("torch"),
+        triton=_version("triton"),
+        compiler=_compiler(),
     )
+
+
+def _compiler() -> str:
+    names = (*os.environ.get("CXX", "").split()[:1], "c++", "g++", "clang++")
+    return next((found for name in names if (found := shutil.which(name))), "")
+
+
+def _version(package: str) -> str:
+    """As installed, without importing it."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def read_weight_format(name: str) -> WeightFormat:
@@ -138,7 +168,7 @@ def _gpu_name() -> str:
 def _why_not_native(config: ModelConfig) -> str:
     """Empty where the native step runs this model."""
     if not native.instruction_sets():
-        return "it was not built (no compiler at install)"
+        return NOT_BUILT
     if config.head_dim % 16 or config.head_dim > native.WIDEST_HEAD:
         return (
             f"it runs heads of a multiple of 16 up to {native.WIDEST_HEAD}, not {config.head_dim}"

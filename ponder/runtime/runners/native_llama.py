@@ -110,34 +110,39 @@ class NativeLlama:
             pages=self._pages,
             hidden=hidden.data_ptr(),
         )
-        native.check(self._doors.ponder_step(self._model, step), "a native step")
-        for phase, nanoseconds in zip(native.PHASES, step.nanoseconds, strict=True):
-            setattr(self.time, phase, getattr(self.time, phase) + nanoseconds / 1e9)
+        start = time.perf_counter()
+        answer = self._doors.ponder_step(self._model, step)
+        seconds = time.perf_counter() - start
+        native.check(answer, "a native step")
+        linear, attention = (step.nanoseconds[i] / 1e9 for i in range(2))
+        self.time.linear += linear
+        self.time.attention += attention
+        self.time.other += seconds - linear - attention
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        start = time.perf_counter()
         hidden = hidden.float().contiguous()
         logits = torch.empty(len(hidden), self.config.vocabulary)
+        start = time.perf_counter()
         answer = self._doors.ponder_head(
             self._model, hidden.data_ptr(), len(hidden), logits.data_ptr()
         )
-        native.check(answer, "native logits")
         self.time.head += time.perf_counter() - start
+        native.check(answer, "native logits")
         return logits
 
     def draw(self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> list[Draw]:
-        start = time.perf_counter()
         logits = logits.contiguous()
         shaped = biased(logits, rules).contiguous()
         draws = (native.Draw * len(rules))(
             *(_native_draw(rule, u) for rule, u in zip(rules, uniforms, strict=True))
         )
+        start = time.perf_counter()
         answer = self._doors.ponder_draw(
             self._model, logits.data_ptr(), shaped.data_ptr(), len(rules), draws
         )
-        native.check(answer, "native sampling")
         self.time.sampling += time.perf_counter() - start
+        native.check(answer, "native sampling")
         return [
             Draw(fault=_FAULTS[d.token]) if d.token < 0 else Draw(token=d.token, logprob=d.logprob)
             for d in draws
@@ -146,17 +151,18 @@ class NativeLlama:
     def _pack(self, source: Weights) -> None:
         config = self.config
         embedding = source.take("model.embed_tokens.weight")
-        head = embedding if config.tied_embeddings else source.take("lm_head.weight")
         cosines, sines = rotary_table(config)
         for kind, tensor in (
             ("embedding", embedding),
-            ("head", head),
             ("norm", source.take("model.norm.weight")),
             ("cosines", cosines),
             ("sines", sines),
             ("frequencies", rotary_frequencies(config)),
         ):
             self._take(kind, 0, tensor)
+        if config.language_head:
+            tied = config.tied_embeddings
+            self._take("head", 0, embedding if tied else source.take("lm_head.weight"))
         for i in range(config.layers):
             for kind, names in _layer_of(config).items():
                 self._take(kind, i, source.take(*(f"model.layers.{i}.{name}" for name in names)))

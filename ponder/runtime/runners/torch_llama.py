@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ponder.runtime.errors import ModelError
 from ponder.runtime.kernels.arrays import tensor_of
 from ponder.runtime.kernels.reference import merge, partial_attention
 from ponder.runtime.models.config import ModelConfig
@@ -23,7 +24,7 @@ from ponder.runtime.models.rotary import rotary_table, rotate, score_scale, turn
 from ponder.runtime.runners.api import Ints
 from ponder.runtime.runners.memory import KVMemory
 from ponder.runtime.runners.plan import Block, StepPlan
-from ponder.runtime.runners.weights import Layer, Weights, load_layer
+from ponder.runtime.runners.weights import Layer, Weights, language_head, load_layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,7 +59,7 @@ class Llama:
         self.config = config
         source = Weights(weights)
         self._embedding = source.take("model.embed_tokens.weight")
-        self._head = self._embedding if config.tied_embeddings else source.take("lm_head.weight")
+        self._head = language_head(config, source, self._embedding)
         self._norm = source.take("model.norm.weight")
         self._layers = [load_layer(source, config, i) for i in range(config.layers)]
         self._cosines, self._sines = rotary_table(config)
@@ -88,6 +89,8 @@ class Llama:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[rows, vocabulary] from [rows, hidden]."""
+        if self._head is None:
+            raise ModelError("logits of a model without a head over the vocabulary: an engine bug")
         return functional.linear(hidden, self._head)
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:

@@ -46,8 +46,9 @@ class TorchRunner:
     def hidden(self, works: Sequence[Work]) -> Tensor:
         if self.memory is None:
             raise ModelError("a step before `reserve`: a bug in the engine")
+        plan = make_plan(works)
         start = time.perf_counter()
-        hidden = self._model.hidden(make_plan(works), self.memory)
+        hidden = self._model.hidden(plan, self.memory)
         self.time.linear += time.perf_counter() - start
         return hidden
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ponder.runtime.errors import ModelError
 from ponder.runtime.kernels.gpu.attention import attend
 from ponder.runtime.kernels.gpu.linear import linear
 from ponder.runtime.kernels.gpu.norm import norm_heads, normed
@@ -23,7 +24,7 @@ from ponder.runtime.kernels.gpu.rotation import place_keys, turn_queries
 from ponder.runtime.models.config import ModelConfig
 from ponder.runtime.models.families import require_family
 from ponder.runtime.models.rotary import rotary_table, score_scale
-from ponder.runtime.runners.weights import Layer, Weights, load_layer
+from ponder.runtime.runners.weights import Layer, Weights, language_head, load_layer
 
 MATRICES = ("qkv", "output", "gate_up", "down")
 """Weights of the device's type; norms and biases stay float32."""
@@ -58,9 +59,8 @@ class TritonLlama:
         self._dtype = dtype
         source = Weights(weights)
         self._embedding = source.take("model.embed_tokens.weight").to(device, dtype)
-        self._head = self._embedding
-        if not config.tied_embeddings:
-            self._head = source.take("lm_head.weight").to(device, dtype)
+        head = language_head(config, source, self._embedding)
+        self._head = None if head is None else head.to(device, dtype)
         self._norm = source.take("model.norm.weight").to(device)
         self._layers = [
             _moved(load_layer(source, config, i), device, dtype) for i in range(config.layers)
@@ -91,6 +91,8 @@ class TritonLlama:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 [rows, vocabulary] from [rows, hidden]."""
+        if self._head is None:
+            raise ModelError("logits of a model without a head over the vocabulary: an engine bug")
         return linear(hidden.to(self._dtype), self._head, None, torch.float32)
 
     def _attended(

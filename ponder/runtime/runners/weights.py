@@ -43,6 +43,13 @@ class Weights:
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
+def language_head(config: ModelConfig, source: Weights, embedding: Tensor) -> Tensor | None:
+    """[vocabulary, hidden]; None where the model predicts no tokens."""
+    if not config.language_head:
+        return None
+    return embedding if config.tied_embeddings else source.take("lm_head.weight")
+
+
 def load_layer(source: Weights, config: ModelConfig, index: int) -> Layer:
     prefix = f"model.layers.{index}"
     attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"

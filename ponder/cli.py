@@ -43,7 +43,7 @@ Model = Annotated[
 ]
 Weights = Annotated[
     str,
-    typer.Option("--weights", help="float32, bfloat16 (faster) or int8 (faster, less right)."),
+    typer.Option("--weights", help="float32, bfloat16 (faster), int8 or int4 (faster yet)."),
 ]
 BudgetTokens = Annotated[
     int | None, typer.Option(help="Tokens a question may cost: given, drawn and scored.")
@@ -239,8 +239,12 @@ def doctor(as_json: AsJson = False) -> None:
     """Tell what this machine and this installation run models with."""
     from ponder.runtime import describe_platform
 
-    found = asdict(describe_platform())
-    typer.echo(json.dumps(found, indent=None if as_json else 2))
+    found: dict[str, str | int | tuple[str, ...]] = asdict(describe_platform())
+    if as_json:
+        return _print_json(found)
+    for name, value in found.items():
+        told = value if isinstance(value, str | int) else ", ".join(map(str, value))
+        typer.echo(f"{name.replace('_', ' '):18}{told or '-'}")
 
 
 def main() -> None:

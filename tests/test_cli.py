@@ -96,9 +96,16 @@ def test_plan_strategies_and_models_answer_in_json() -> None:
 
 def test_doctor_tells_what_runs_models() -> None:
     found = answered("doctor")
-    assert found["kernels"] == ("native" if found["instruction_sets"] else "torch")
+    without = "native" if found["instruction_sets"] else "torch"
+    assert found["kernels"] == (without if found["gpu"].startswith("none: ") else "triton")
     assert "float32" in found["weight_formats"]
     assert found["threads"] >= 1
+    assert bool(found["why_not_native"]) == (found["kernels"] == "torch")
+    assert found["torch"].startswith("2.")
+    assert {"triton", "compiler", "python"} <= found.keys()
+    lines = ponder("doctor").stdout.decode().splitlines()
+    assert [line[:18].strip().replace(" ", "_") for line in lines] == list(found)
+    assert all(len(line) > 18 for line in lines)
 
 
 def test_plan_draws_a_picture() -> None:

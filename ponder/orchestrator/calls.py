@@ -9,15 +9,24 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ponder.orchestrator.ledger import Account, Grant, Ledger
 from ponder.orchestrator.recorder import Recorder
-from ponder.runtime import Branch, BranchPath, BudgetExceeded, Scored, Segment, Usage
+from ponder.runtime import (
+    Branch,
+    BranchPath,
+    BudgetExceeded,
+    Finish,
+    Sampling,
+    Scored,
+    Segment,
+    Usage,
+)
 
 # What a budget of calls counts; the others only prepare them.
-COUNTED = frozenset({"extend", "score", "logits"})
+COUNTED = frozenset({"extend", "score", "logits", "read", "embed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,3 +135,17 @@ def scores(scored: list[Scored]) -> list[float | None]:
 def number(value: float) -> float | None:
     """JSON has no infinities."""
     return value if math.isfinite(value) else None
+
+
+def limited(params: Sampling, grant: Grant) -> Sampling:
+    if grant.tokens >= params.max_tokens:
+        return params
+    return replace(params, max_tokens=grant.tokens)
+
+
+def cut(segment: Segment, params: Sampling, grant: Grant) -> Segment:
+    """A decode that ran into a grant smaller than it asked for was cut by the budget."""
+    short = grant.tokens < params.max_tokens and len(segment.tokens) >= grant.tokens
+    if short and segment.finish is Finish.LENGTH:
+        return replace(segment, finish=Finish.BUDGET)
+    return segment

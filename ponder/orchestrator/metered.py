@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
-from ponder.orchestrator.calls import Call, Meter, said, scores, time_limit
+from ponder.orchestrator.calls import Call, Meter, cut, limited, number, said, scores, time_limit
 from ponder.orchestrator.channel import closing
 from ponder.orchestrator.ledger import Account, Grant
 from ponder.runtime import (
@@ -23,12 +23,14 @@ from ponder.runtime import (
     Delta,
     Engine,
     EngineStats,
-    Finish,
+    InputError,
     Logits,
+    Pooling,
     Prompt,
     Sampling,
     Scored,
     Segment,
+    SpliceMode,
     Usage,
 )
 
@@ -110,6 +112,10 @@ class MeteredBranch:
         return self._inner.tokens
 
     @property
+    def tail(self) -> Sequence[int]:
+        return self._inner.tail
+
+    @property
     def text(self) -> str:
         return self._inner.text
 
@@ -165,11 +171,52 @@ class MeteredBranch:
         return scored
 
     async def logits(self) -> Logits:
-        async with self._whole("logits", 0):
+        async with self._whole("logits", 1):
             return await self._inner.logits()
+
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
+        async with self._whole("logits", max(0, stop - start)):
+            return await self._inner.span_logits(start, stop)
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        tokens = 1 if start is None else max(0, len(self.tokens) - start)
+        async with self._whole("read", tokens) as told:
+            outputs = await self._inner.read(head, start)
+            told.update(head=head, outputs=[[number(v) for v in values] for values in outputs])
+        return outputs
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        tokens = 1 if pooling == "last" else max(0, len(self.tokens) - start)
+        async with self._whole("embed", tokens):
+            return await self._inner.embed(pooling, start)
 
     def rewind(self, to: int) -> None:
         self._inner.rewind(to)
+
+    async def splice(
+        self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        again = len(self.tokens) - stop if mode is SpliceMode.REENCODE else 0
+        tokens = (self._home.count(text) if text else 0) + max(0, again)
+        async with self._whole("splice", tokens) as told:
+            told["mode"] = mode.value
+            await self._inner.splice(start, stop, text, mode)
+
+    async def join(self, others: Sequence[Branch], mode: SpliceMode = SpliceMode.REENCODE) -> None:
+        inner = self._inside(others)
+        again = sum(len(other.tail) for other in inner) if mode is SpliceMode.REENCODE else 0
+        async with self._whole("join", again) as told:
+            told["mode"] = mode.value
+            await self._inner.join(inner, mode)
+
+    def share(self, others: Sequence[Branch]) -> None:
+        self._inner.share(self._inside(others))
+
+    def pin(self) -> None:
+        self._inner.pin()
+
+    def unpin(self) -> None:
+        self._inner.unpin()
 
     def close(self) -> None:
         self._home.meter.branches.discard(self._inner)
@@ -185,6 +232,13 @@ class MeteredBranch:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @staticmethod
+    def _inside(others: Sequence[Branch]) -> list[Branch]:
+        inner = [other._inner for other in others if isinstance(other, MeteredBranch)]
+        if len(inner) < len(others):
+            raise InputError("a metered branch takes branches of its own run; open them there")
+        return inner
 
     def _call(self, kind: str) -> Call:
         self._sequence += 1
@@ -215,7 +269,7 @@ class MeteredBranch:
             raise
         finally:
             if begun:
-                call.settle(grant, minus(self._inner.usage, before), told)
+                call.settle(grant, self._inner.usage - before, told)
             else:
                 self._home.meter.ledger.release(grant)
 
@@ -239,26 +293,3 @@ class MeteredBranch:
                 if delta is None:
                     return
                 yield delta
-
-
-def limited(params: Sampling, grant: Grant) -> Sampling:
-    if grant.tokens >= params.max_tokens:
-        return params
-    return replace(params, max_tokens=grant.tokens)
-
-
-def cut(segment: Segment, params: Sampling, grant: Grant) -> Segment:
-    """A decode that ran into a grant smaller than it asked for was cut by the budget."""
-    short = grant.tokens < params.max_tokens and len(segment.tokens) >= grant.tokens
-    if short and segment.finish is Finish.LENGTH:
-        return replace(segment, finish=Finish.BUDGET)
-    return segment
-
-
-def minus(after: Usage, before: Usage) -> Usage:
-    return Usage(
-        prompt=after.prompt - before.prompt,
-        cached=after.cached - before.cached,
-        decoded=after.decoded - before.decoded,
-        scored=after.scored - before.scored,
-    )

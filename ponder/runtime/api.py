@@ -16,10 +16,12 @@ from ponder.runtime.values import (
     Delta,
     EngineStats,
     Logits,
+    Pooling,
     Prompt,
     Sampling,
     Scored,
     Segment,
+    SpliceMode,
     Usage,
 )
 
@@ -37,6 +39,11 @@ class Branch(Protocol):
         """The journal: every token of prompt and continuation. It defines the branch; KV is a
         cache.
         """
+        ...
+
+    @property
+    def tail(self) -> Sequence[int]:
+        """The tokens beyond those it was forked with; where it was opened, all."""
         ...
 
     @property
@@ -86,8 +93,103 @@ class Branch(Protocol):
         """Of the next token."""
         ...
 
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
+        """Of the token after each of the tokens `start` to `stop`: the last of `span_logits(0, n)`
+        is `logits()` of `n` tokens.
+        """
+        ...
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        """What a head says at every token from `start` (None: at the last one) to the end; nothing
+        is committed.
+
+        Raises:
+            CapabilityError: this engine has no head by that name.
+        """
+        ...
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        """The normed last hidden states of the tokens from `start` on, as one vector; charged as
+        `scored` for each of them.
+
+        Raises:
+            CapabilityError: this engine gives no hidden states.
+        """
+        ...
+
     def rewind(self, to: int) -> None:
         """Forget all but the first `to` tokens; at least one stays."""
+        ...
+
+    async def splice(
+        self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        """Put `text`, tokenised by itself, in place of tokens `start` to `stop`.
+
+        `REENCODE` charges the text and all tokens behind it as prompt, the other modes the text
+        alone. Under those the text sees what is before it, and the tokens behind keep their KV, all
+        but the last one: its KV is never kept, so it is computed anew at the position behind all
+        others, whenever logits are needed. With fewer than two tokens behind, nothing is there to
+        keep, and all modes are one.
+
+        Args:
+            start: 0 to `stop`; one token must be left, or given.
+            stop: up to the number of tokens.
+            text: may be empty.
+            mode: what becomes of the KV behind the edit.
+
+        Raises:
+            CapabilityError: the engine does not have this mode.
+            InputError: the range is wrong, or the branch shares others (`share`).
+            ContextOverflow: the text leaves no room for one token.
+        """
+        ...
+
+    async def join(self, others: Sequence[Self], mode: SpliceMode = SpliceMode.REENCODE) -> None:
+        """Append the tails of `others`, forks of this branch, in order. They stay usable.
+
+        `REENCODE` charges the tails as prompt; the other modes charge nothing, since the tails
+        bring their KV along. Under those each tail saw its own branch only, except for the last
+        token of all, whose KV is never kept: computed anew, behind all others, it sees everything.
+
+        Raises:
+            CapabilityError: the engine does not have this mode.
+            InputError: `others` are not forks of this branch, or share others (then `REENCODE`).
+            ContextOverflow: the tails leave no room for one token.
+        """
+        ...
+
+    def share(self, others: Sequence[Self]) -> None:
+        """Show this branch the growing tails of `others`, forks of the same branch as this one
+        (Hogwild, arXiv 2504.06261, token-wise).
+
+        What this branch computes from now on, its newest token first, sees: what it was forked with
+        but for the last token, the others' tails in the order given, then that token and its own
+        tail, all at consecutive positions, which move as the others grow. Of the others it sees
+        what they have computed: all but their newest token, or in a step that computes several
+        branches, what they compute in that step too. Sharing is one-sided; sharing again, with
+        nobody perhaps, takes the place of it. Forks share what their parent shares. A closed
+        branch's tail stays as it is.
+
+        What such a branch computed cannot be computed again, so its KV and the tails it sees are
+        pinned, its own until it is closed; and it is neither spliced nor joined, except with
+        `REENCODE`.
+
+        Raises:
+            CapabilityError: the engine has no live views.
+            InputError: `others` are not forks of the same branch, each once.
+        """
+        ...
+
+    def pin(self) -> None:
+        """Never take this branch's KV to make room for others, until `unpin` as often or `close`.
+
+        When nothing else is left to take, others fail with `PoolExhausted`.
+        """
+        ...
+
+    def unpin(self) -> None:
+        """Take back one `pin`."""
         ...
 
     def close(self) -> None:

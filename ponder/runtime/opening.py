@@ -24,7 +24,8 @@ def open_engine(
     Args:
         model: "embedded" (SmolLM2-135M-Instruct), "scripted" (a toy oracle, no model at all), the
             path of a GGUF file or of a directory in Hugging Face layout, or ORG/NAME on the hub.
-        weights: what a model's weights are rounded to; all but "float32" need the native step.
+        weights: what a model's weights are rounded to; all but "float32" need the native step
+            or, "bfloat16", a GPU.
             "bfloat16" is faster, and as often right; "int8" is faster yet, and less often
             (benchmarks/RESULTS.md).
         pages: KV pages of 16 tokens; None lets the engine choose by the memory there is.

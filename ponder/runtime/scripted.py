@@ -8,39 +8,18 @@ code point. Its clock stands still, so two runs with one seed are equal to the b
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Callable, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable
 
-from ponder.runtime.errors import (
-    BranchClosed,
-    CapabilityError,
-    ContextOverflow,
-    InputError,
-    ModelError,
-)
-from ponder.runtime.script import (
-    END,
-    VOCABULARY,
-    Script,
-    arithmetic,
-    next_token,
-    render,
-    spell,
-    truncate,
-)
+from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
+from ponder.runtime.script import Script, arithmetic, render
+from ponder.runtime.scripted_branch import ScriptedBranch
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import (
     Capabilities,
-    Delta,
     EngineStats,
-    Finish,
-    Logits,
+    EngineTime,
     Prompt,
-    Sampling,
-    Scored,
-    Segment,
+    SpliceMode,
     Usage,
 )
 
@@ -67,11 +46,16 @@ class ScriptedEngine:
             prompt_logprobs=True,
             logits=True,
             seed=True,
+            hidden_states=False,
+            heads=(),
+            splice=frozenset([SpliceMode.REENCODE]),
+            live_views=False,
         )
         self.script = script
         self._delay = delay
         self._closed = False
         self._counts = Usage()
+        self._opened = 0
         self._branches = 0
 
     async def open(
@@ -91,6 +75,7 @@ class ScriptedEngine:
         self.check_open()
         charge = Usage(prompt=len(text))
         self.charge(charge)
+        self._opened += 1
         return ScriptedBranch(self, path, [ord(c) for c in text], len(text), charge)
 
     def count(self, prompt: Prompt) -> int:
@@ -106,8 +91,13 @@ class ScriptedEngine:
         return EngineStats(
             prefilled=self._counts.prompt,
             cached=0,
+            opened=self._opened,
             decoded=self._counts.decoded,
             scored=self._counts.scored,
+            recomputed=0,
+            dropped=0,
+            computed=self._counts.tokens - self._opened,
+            time=EngineTime(),
             steps=self._counts.decoded,
             pages=0,
             pages_held=0,
@@ -132,168 +122,3 @@ class ScriptedEngine:
 
     async def pause(self, path: BranchPath, tokens: int) -> None:
         await asyncio.sleep(self._delay(path, tokens) if self._delay else 0)
-
-
-class ScriptedBranch:
-    """A `Branch` of a `ScriptedEngine`: a list of code points."""
-
-    def __init__(
-        self,
-        engine: ScriptedEngine,
-        path: BranchPath,
-        tokens: list[int],
-        prompt_length: int,
-        charge: Usage,
-    ) -> None:
-        self.path = path
-        self.usage = charge
-        self._engine = engine
-        self._tokens = tokens
-        self._prompt = prompt_length
-        self._forks = 0
-        self._open = True
-        engine.adopt(+1)
-
-    @property
-    def tokens(self) -> Sequence[int]:
-        return tuple(self._tokens)
-
-    @property
-    def text(self) -> str:
-        return spell(self._tokens[self._prompt :])
-
-    def fork(self, n: int) -> list[ScriptedBranch]:
-        self._check()
-        if n < 1:
-            raise InputError(f"fork into {n!r} branches; it must be at least 1")
-        ordinal, self._forks = self._forks, self._forks + 1
-        return [
-            ScriptedBranch(
-                self._engine, self.path.child(ordinal, i), list(self._tokens), self._prompt, Usage()
-            )
-            for i in range(n)
-        ]
-
-    async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
-        async for delta in self.stream(params, deadline=deadline):
-            if delta.segment is not None:
-                return delta.segment
-        raise ModelError("the stream ended without a segment")
-
-    async def stream(
-        self, params: Sampling, *, deadline: float | None = None
-    ) -> AsyncIterator[Delta]:
-        self._check()
-        room = self._engine.capabilities.context_length - len(self._tokens)
-        limit = min(params.max_tokens, room)
-        drawn: list[int] = []
-        logprobs: list[float] = []
-        finish = Finish.LENGTH
-        while len(drawn) < limit:
-            if deadline is not None and self._engine.clock() >= deadline:
-                finish = Finish.BUDGET
-                break
-            token, logprob = self._draw(params)
-            self._tokens.append(token)
-            drawn.append(token)
-            logprobs.append(logprob)
-            self._charge(Usage(decoded=1))
-            if token == END:
-                finish = Finish.EOS
-                break
-            yield Delta(text=chr(token))
-            if any(stop in spell(drawn[-len(stop) :]) for stop in params.stop):
-                finish = Finish.STOP
-                break
-        await self._engine.pause(self.path, len(drawn))
-        usage = Usage(decoded=len(drawn))
-        segment = Segment(
-            text=spell(drawn),
-            tokens=tuple(drawn),
-            logprobs=tuple(logprobs),
-            finish=finish,
-            usage=usage,
-        )
-        yield Delta(text="", segment=segment)
-
-    async def append(self, text: str) -> None:
-        self._check()
-        if len(self._tokens) + len(text) >= self._engine.capabilities.context_length:
-            raise ContextOverflow(
-                f"appending {len(text)} tokens to {len(self._tokens)} overflows the context"
-            )
-        self._tokens += [ord(c) for c in text]
-        self._charge(Usage(prompt=len(text)))
-
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
-        self._check()
-        results = [self._score(text) for text in continuations]
-        self._charge(Usage(scored=sum(len(r.tokens) for r in results)))
-        await self._engine.pause(self.path, 0)
-        return results
-
-    async def logits(self) -> Logits:
-        self._check()
-        values = [-math.inf] * VOCABULARY
-        for token, p in self._next().items():
-            values[token] = math.log(p)
-        return values
-
-    def rewind(self, to: int) -> None:
-        self._check()
-        if not 1 <= to <= len(self._tokens):
-            raise InputError(
-                f"rewind to {to!r} tokens; it must be 1 to {len(self._tokens)}, all it has"
-            )
-        del self._tokens[to:]
-        self._prompt = min(self._prompt, to)
-
-    def close(self) -> None:
-        if self._open:
-            self._open = False
-            self._engine.adopt(-1)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _check(self) -> None:
-        if not self._open:
-            raise BranchClosed(f"branch {self.path} is closed")
-        self._engine.check_open()
-
-    def _charge(self, usage: Usage) -> None:
-        self.usage += usage
-        self._engine.charge(usage)
-
-    def _next(self, extra: str = "") -> dict[int, float]:
-        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt :]
-        return next_token(self._engine.script, spell(prompt), spell(said) + extra)
-
-    def _score(self, text: str) -> Scored:
-        logprobs: list[float] = []
-        for i, character in enumerate(text):
-            p = self._next(text[:i]).get(ord(character), 0.0)
-            logprobs.append(math.log(p) if p else -math.inf)
-        return Scored(tokens=tuple(ord(c) for c in text), logprobs=tuple(logprobs))
-
-    def _draw(self, params: Sampling) -> tuple[int, float]:
-        """Inverse CDF over token ids, as the own engine does it."""
-        model = self._next()
-        kept = truncate(model, params)
-        if not kept:
-            raise InputError("every token the script allows is forbidden by `bias`")
-        point = self.path.uniform(len(self._tokens)) * sum(kept.values())
-        token = next(iter(kept))
-        for token, weight in kept.items():  # noqa: B007 - rounding may leave the last
-            point -= weight
-            if point < 0:
-                break
-        return token, math.log(model[token])

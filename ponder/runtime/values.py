@@ -41,6 +41,24 @@ class Finish(Enum):
     CANCELLED = "cancelled"
 
 
+class SpliceMode(Enum):
+    """What becomes of the KV behind an edit inside a branch. Positions below are those that the
+    model is told; `Branch.tokens` has no gaps.
+    """
+
+    KEEP = "keep"
+    """It stays, and so do its positions: a splice leaves a gap, or an overlap with longer text; the
+    tails of a join overlap, and what follows starts behind the longest (Multiverse's attention,
+    arXiv 2506.09991).
+    """
+    SHIFT = "shift"
+    """It stays, and closes up: it is read with a query that is rotated as if it had moved. It still
+    attended to what was removed, so this is not what the new tokens alone would give.
+    """
+    REENCODE = "reencode"
+    """It is computed anew: exact."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How to draw tokens, and when to stop. Draws come from the branch's path, so there is no seed
@@ -93,7 +111,7 @@ class Usage:
     decoded: int = 0
     """Tokens the model drew."""
     scored: int = 0
-    """Tokens whose log-probability was asked for."""
+    """Tokens at which something was read: a log-probability, logits, a head or a hidden state."""
 
     @property
     def tokens(self) -> int:
@@ -106,6 +124,14 @@ class Usage:
             cached=self.cached + other.cached,
             decoded=self.decoded + other.decoded,
             scored=self.scored + other.scored,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt=self.prompt - other.prompt,
+            cached=self.cached - other.cached,
+            decoded=self.decoded - other.decoded,
+            scored=self.scored - other.scored,
         )
 
 
@@ -146,6 +172,9 @@ class Scored:
 Logits = Sequence[float]
 """One float for each token of the vocabulary, natural-log units, unnormalised."""
 
+Pooling = Literal["mean", "last"]
+"""How hidden states of many tokens become one vector: their mean, or that of the last."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
@@ -161,18 +190,65 @@ class Capabilities:
     logits: bool
     seed: bool
     """Draws are a function of the branch's path."""
+    hidden_states: bool
+    """Hidden states can be pooled into one vector (`embed`)."""
+    heads: tuple[str, ...]
+    """Names that `read` takes."""
+    splice: frozenset[SpliceMode]
+    """Modes of `splice` and `join`."""
+    live_views: bool
+    """Branches can see others' tails grow (`share`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTime:
+    """Seconds that an engine was busy so far, by what it did; waiting for work is not counted."""
+
+    linear: float = 0.0
+    """Matrix products of the layers; a runner that cannot tell counts all its layers here."""
+    attention: float = 0.0
+    other: float = 0.0
+    """Of the layers: norms, rounding, embedding, planning."""
+    head: float = 0.0
+    """From hidden states to logits."""
+    sampling: float = 0.0
+    host: float = 0.0
+    """Scheduling, tables and everything else that no kernel does."""
+
+    @property
+    def total(self) -> float:
+        return self.linear + self.attention + self.other + self.head + self.sampling + self.host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
-    """True counters since the engine started. `prefilled + cached` is what was asked for."""
+    """True counters since the engine started.
+
+    `prefilled + cached` is what was given and charged. Between steps, `computed` is `prefilled -
+    opened + decoded + scored + recomputed + dropped`, whatever is preempted, edited or cancelled.
+    """
 
     prefilled: int
-    """Given tokens run through the model (prompts, appended text)."""
+    """Given tokens (prompts, appended and spliced text) whose KV had to be computed."""
     cached: int
     """Given tokens whose KV was found."""
+    opened: int
+    """Prompts, and tails that a splice began anew. The last token of each is computed with whatever
+    is drawn or read after it.
+    """
     decoded: int
     scored: int
+    recomputed: int
+    """Tokens computed that nobody is charged for: again because their KV was taken back, or for an
+    edit that keeps KV (the last tokens of joined branches never had any).
+    """
+    dropped: int
+    """Tokens computed for calls that ended or failed before they had what they wanted, or that are
+    under way.
+    """
+    computed: int
+    """Tokens run through the model, whatever for."""
+    time: EngineTime
     steps: int
     pages: int
     """Pages in the pool; 0 where an engine has none."""

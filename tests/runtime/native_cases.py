@@ -38,8 +38,11 @@ SHAPES: dict[str, ModelConfig] = {
     ),
     "narrow heads": replace(CONFIG, head_dim=16, layers=1),
 }
-SETS = ("portable", "avx2", "avx512", "avx512_bf16")
-FORMATS: tuple[WeightFormat, ...] = ("float32", "bfloat16", "int8")
+SETS = (
+    *("avx512_bf16", "avx512", "avx2", "neon_dotprod", "neon", "portable"),
+    *("amx", "amx_emulated"),
+)
+FORMATS: tuple[WeightFormat, ...] = ("float32", "bfloat16", "int8", "int4")
 PAGES = 600
 
 

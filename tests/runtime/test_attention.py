@@ -95,7 +95,7 @@ def seen(plan: StepPlan) -> list[list[int]]:
     """The places each row sees, in any order, once for each time it sees them."""
     result: list[list[int]] = [[] for _ in plan.tokens]
     for block in plan.blocks:
-        for rows, slots, limits in zip(block.rows, block.slots, block.limits, strict=True):
+        for rows, slots, limits in zip(block.queries, block.slots, block.limits, strict=True):
             for row, limit in zip(rows.tolist(), limits.tolist(), strict=True):
                 if row >= 0:
                     result[row] += slots[:limit].tolist()
@@ -154,7 +154,7 @@ def test_the_merge_table_finds_every_part() -> None:
     for view in [*forks, lonely]:
         view.grow(2)
     plan = make_plan([Work(tokens=[0], slots=v.slots, wanted=1) for v in [*forks, lonely]])
-    owners = np.concatenate([block.rows.reshape(-1) for block in plan.blocks])
+    owners = np.concatenate([block.queries.reshape(-1) for block in plan.blocks])
     for row, parts in enumerate(plan.merge.tolist()):
         real = [part for part in parts if part < len(owners)]
         assert [int(owners[part]) for part in real] == [row] * (2 if row < 3 else 1)

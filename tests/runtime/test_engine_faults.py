@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from ponder.runtime import (
     Sampling,
 )
 from ponder.runtime.engine.engine import LocalEngine
+from ponder.runtime.engine.jobs import Prefill
 from ponder.runtime.models.config import LoadedModel
 
 PATH = BranchPath(3)
@@ -426,3 +428,23 @@ def test_one_engine_serves_event_loops_one_after_the_other() -> None:
 
     assert asyncio.run(draw()) == asyncio.run(draw())
     asyncio.run(engine.close())
+
+
+def test_lanes_of_two_salts_share_no_kv() -> None:
+    """What an adapter will bring: equal tokens whose KV is not equal."""
+
+    async def body() -> None:
+        async with engine_of() as engine:
+            prompt = engine.tokenizer.encode("a prompt that both of them begin with, word by word")
+            found: list[int] = []
+            for ident, salt in enumerate(("poet", "judge", "poet"), start=1000):
+                job = Prefill(len(prompt), 0, waits=1)
+                opening = partial(engine.core.open, ident, prompt, 0, job, salt=salt)
+                engine.thread.begin(opening, job)
+                await job.finished()
+                found.append(job.cached)
+            assert found == [0, 0, len(prompt) - 1]
+            branch = await engine.open(engine.tokenizer.decode(prompt), path=PATH)
+            assert branch.usage.cached == 0
+
+    asyncio.run(body())

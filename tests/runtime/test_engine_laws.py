@@ -160,6 +160,37 @@ async def test_score_and_logits_agree_with_extend(engine: Engine) -> None:
 
 
 @law
+async def test_logits_of_a_span_are_those_there_were(engine: Engine) -> None:
+    branch = await engine.open("prompt", path=PATH)
+    start = len(branch.tokens)
+    want = []
+    for _ in range(3):
+        want.append(await branch.logits())
+        await branch.extend(Sampling(max_tokens=1))
+    assert branch.usage.scored == 3
+    got = await branch.span_logits(start - 1, start + 2)
+    assert branch.usage.scored == 6
+    for one, other in zip(got, want, strict=True):
+        assert list(one) == pytest.approx(list(other), abs=1e-4)
+    for span in ((start, start), (start, start + 4), (-1, 2)):
+        with pytest.raises(InputError, match="start < "):
+            await branch.span_logits(*span)
+
+
+@law
+async def test_what_an_engine_cannot_read_it_refuses(engine: Engine) -> None:
+    branch = await engine.open("prompt", path=PATH)
+    assert engine.capabilities.heads == ()
+    with pytest.raises(CapabilityError, match="'reward'"):
+        await branch.read("reward")
+    if engine.capabilities.hidden_states:
+        assert len(await branch.embed()) == len(await branch.embed("last", 2)) > 1
+    else:
+        with pytest.raises(CapabilityError, match="hidden states"):
+            await branch.embed()
+
+
+@law
 async def test_scoring_commits_nothing(engine: Engine) -> None:
     branch = await engine.open("prompt", path=PATH)
     before = branch.tokens
@@ -211,6 +242,9 @@ async def test_usage_adds_up_to_stats(engine: Engine) -> None:
     )
     assert total.prompt == 2 * engine.count([Message(role="user", content="prompt")]) + 9
     assert stats.branches == 7
+    given = stats.prefilled - stats.opened
+    done = given + stats.decoded + stats.scored + stats.recomputed + stats.dropped
+    assert (stats.opened, stats.computed) == (2, done)
     for branch in branches:
         branch.close()
     assert engine.stats().branches == 0
@@ -230,6 +264,7 @@ async def test_a_closed_branch_refuses(engine: Engine) -> None:
         branch.append("x"),
         branch.score(["x"]),
         branch.logits(),
+        branch.span_logits(5, 6),
     ):
         with pytest.raises(BranchClosed, match="laws"):
             await coroutine

@@ -30,7 +30,12 @@ from ponder.runtime.runners.native_llama import NativeLlama, WeightFormat
 from ponder.runtime.runners.torch_llama import Llama
 from ponder.runtime.runners.torch_runner import TorchRunner
 
-ERROR: dict[WeightFormat, float] = {"float32": 1e-5, "bfloat16": 0.04, "int8": 0.15}
+ERROR: dict[WeightFormat, float] = {
+    "float32": 1e-5,
+    "bfloat16": 0.04,
+    "int8": 0.15,
+    "int4": 0.8,
+}
 """Norm of the difference over norm of the logits, at most. These random models magnify rounding:
 their weights have a standard deviation of 0.3.
 """
@@ -105,7 +110,8 @@ def test_whole_numbers_agree_on_all_sets(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("weight_format", "largest"), [("float32", 1e-4), ("bfloat16", 0.03), ("int8", 0.25)]
+    ("weight_format", "largest"),
+    [("float32", 1e-4), ("bfloat16", 0.03), ("int8", 0.06), ("int4", 0.06)],
 )
 def test_smollm2(
     smollm2: LoadedModel, hf_smollm2: Any, weight_format: WeightFormat, largest: float
@@ -205,3 +211,11 @@ def test_the_doctor_hears_of_the_native_step() -> None:
     assert platform.kernels == "native"
     assert platform.instruction_set in platform.instruction_sets
     assert platform.instruction_sets[-1] == "portable"
+    assert "amx_emulated" not in platform.instruction_sets
+    assert "PONDER_ISA=amx_emulated" in platform.on_request
+
+
+def test_what_is_there_on_request_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    require("")
+    monkeypatch.delenv(native.SWITCH, raising=False)
+    assert native.chosen_instruction_set() in describe_platform().instruction_sets

@@ -4,6 +4,9 @@ equal a dictionary of prefixes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ponder.runtime import ModelError, PoolExhausted
 from ponder.runtime.engine.pool import PagePool
 from ponder.runtime.engine.radix import RadixTree
-from ponder.runtime.engine.view import Span, View, cut
+from ponder.runtime.engine.spans import Span, cut
+from ponder.runtime.engine.view import View
 from ponder.runtime.runners.api import PAGE
 
 PAGES = 24
@@ -214,3 +218,53 @@ def test_salts_part_the_tree() -> None:
     tree.insert([1, 2, 3, 4], view.spans, salt="adapter")
     assert not tree.match([1, 2, 3, 4])
     assert tree.match([1, 2, 3, 4], salt="adapter") == view.spans
+
+
+def test_salts_keep_apart_through_splits_and_eviction() -> None:
+    pool = PagePool(8)
+    tree = RadixTree(pool)
+    views = {salt: View(pool) for salt in ("", "one", "two")}
+    for salt, view in views.items():
+        view.grow(PAGE)
+        tree.insert(range(PAGE), view.spans, salt=salt)
+        tree.insert([0, 1, 9], view.spans, salt=salt)
+    for salt, view in views.items():
+        (span,) = tree.match(range(PAGE), salt=salt)
+        assert span.pages == view.spans[0].pages
+    views["one"].release()
+    assert tree.evict(8) == 1
+    assert not tree.match(range(PAGE), salt="one")
+    assert tree.match(range(PAGE), salt="two")
+
+
+def test_eviction_looks_at_what_it_takes_and_not_at_the_whole_tree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leaves, held = 2000, 50
+    pool = PagePool(leaves)
+    tree = RadixTree(pool)
+    looked: list[object] = []
+    idle: Callable[[RadixTree, Any], bool] = RadixTree._idle  # nodes are the tree's own
+
+    def watched(tree: RadixTree, node: object) -> bool:
+        looked.append(node)
+        return idle(tree, node)
+
+    monkeypatch.setattr(RadixTree, "_idle", watched)
+    views: list[View] = []
+    for i in range(leaves):
+        view = View(pool)
+        view.grow(PAGE)
+        tree.insert(range(i * PAGE, (i + 1) * PAGE), view.spans)
+        if i < held:
+            views.append(view)
+        else:
+            view.release()
+    assert tree.evict(1) == 1
+    assert len(looked) == held + 1, "the oldest ones are in use"
+    looked.clear()
+    for _ in range(100):
+        assert tree.evict(1) == 1
+    assert len(looked) == 100
+    assert tree.evict(leaves) == leaves - held - 101
+    assert all(tree.match(range(i * PAGE, (i + 1) * PAGE)) for i in range(held))

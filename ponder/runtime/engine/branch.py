@@ -1,48 +1,45 @@
-"""A branch of the own engine, as its user holds it: the journal of tokens, and calls that wait for
-the engine's thread.
+"""A branch of the own engine, as its user holds it: its journal, and calls that wait for the
+engine's thread.
 
-Forking, rewinding and closing only post commands, so they are synchronous; commands are obeyed in
-order. A branch that is dropped without `close` lets go of its pages when it is collected.
+Forking, rewinding, sharing, pinning and closing only post commands, so they are synchronous;
+commands are obeyed in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
-from weakref import finalize
+from typing import Self
 
-from ponder.runtime.engine.core import Core
-from ponder.runtime.engine.jobs import Decode, Job, Prefill, Read, ScorePart
-from ponder.runtime.engine.loop import EngineThread
+from ponder.runtime.engine import refusals
+from ponder.runtime.engine.edits import Edit, join, splice
+from ponder.runtime.engine.handle import Handle
+from ponder.runtime.engine.jobs import Decode, Prefill
+from ponder.runtime.engine.journal import Journal
+from ponder.runtime.engine.readings import (
+    Embedding,
+    HeadReading,
+    Reading,
+    ScorePart,
+    SpanLogits,
+    mean,
+    stretches,
+)
 from ponder.runtime.engine.stream import Stream
 from ponder.runtime.engine.text import TextTail
-from ponder.runtime.errors import BranchClosed, ContextOverflow, InputError
-from ponder.runtime.models.config import ModelConfig, Tokenizer
 from ponder.runtime.runners.sampler import make_rule
-from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Finish, Logits, Sampling, Scored, Segment, Usage
-
-
-class Host(Protocol):
-    """What a branch needs of its engine."""
-
-    @property
-    def core(self) -> Core: ...
-
-    @property
-    def thread(self) -> EngineThread: ...
-
-    @property
-    def config(self) -> ModelConfig: ...
-
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-
-    def adopt(self) -> tuple[int, Callable[[], None]]:
-        """A new lane's number, and what lets go of it."""
-        ...
+from ponder.runtime.tokens import check_range, moved
+from ponder.runtime.values import (
+    Finish,
+    Logits,
+    Pooling,
+    Sampling,
+    Scored,
+    Segment,
+    SpliceMode,
+    Usage,
+)
 
 
 class LocalBranch:
@@ -52,48 +49,39 @@ class LocalBranch:
     call makes that call raise `BranchClosed`.
     """
 
-    def __init__(
-        self,
-        host: Host,
-        lane: tuple[int, Callable[[], None]],
-        path: BranchPath,
-        tokens: Sequence[int],
-        prompt_length: int,
-        usage: Usage,
-    ) -> None:
-        self.path = path
+    def __init__(self, handle: Handle, journal: Journal, prompt_length: int, usage: Usage) -> None:
+        self.path = handle.path
         self.usage = usage
-        self._host = host
-        self._ident, release = lane
-        self._release = finalize(self, release)
-        self._tokens = list(tokens)
+        self._lane = handle
+        self._core = handle.host.core
+        self._tokenizer = handle.host.tokenizer
+        self._context = handle.host.config.context_length
+        self._journal = journal
         self._prompt = prompt_length
         self._forks = 0
-        self._jobs: Sequence[Job] = ()
-        self._key = path.key()
+        self._key = handle.path.key()
 
     @property
     def tokens(self) -> Sequence[int]:
-        return tuple(self._tokens)
+        return tuple(self._journal.tokens)
+
+    @property
+    def tail(self) -> Sequence[int]:
+        return tuple(self._journal.tail)
 
     @property
     def text(self) -> str:
-        return self._host.tokenizer.decode(self._tokens[self._prompt :])
+        return self._tokenizer.decode(self._journal.tokens[self._prompt :])
 
     def fork(self, n: int) -> list[LocalBranch]:
-        self._check("fork")
-        if n < 1:
-            raise InputError(f"fork into {n!r} branches; it must be at least 1")
-        lanes = [self._host.adopt() for _ in range(n)]
-        self._host.thread.post(
-            partial(self._host.core.fork, self._ident, [ident for ident, _ in lanes])
-        )
+        self._lane.check("fork")
+        refusals.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
+        paths = [self.path.child(ordinal, i) for i in range(n)]
+        handles = [Handle(self._lane.host, path, self._lane) for path in paths]
+        self._lane.post(self._core.fork, [handle.ident for handle in handles])
         return [
-            LocalBranch(
-                self._host, lane, self.path.child(ordinal, i), self._tokens, self._prompt, Usage()
-            )
-            for i, lane in enumerate(lanes)
+            LocalBranch(handle, self._journal.fork(), self._prompt, Usage()) for handle in handles
         ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
@@ -111,52 +99,115 @@ class LocalBranch:
         return Stream(self, params, deadline)
 
     async def append(self, text: str) -> None:
-        self._check("append")
-        given = self._host.tokenizer.encode(text)
+        self._lane.check("append to")
+        given = self._tokenizer.encode(text)
         self._fit(len(given), "appending")
         if not given:
             return
-        start = len(self._tokens)
+        start = len(self._journal.tokens)
         job = Prefill(len(given), start - 1)
         try:
-            await self._call(partial(self._host.core.start, self._ident, job, given), job)
+            await self._lane.call(partial(self._core.start, self._lane.ident, job, given), job)
         except BaseException:
-            self._post(partial(self._host.core.truncate, self._ident, start))
+            self._lane.post(self._core.truncate, start)
             raise
-        self._tokens += given
-        self.usage += Usage(prompt=job.given, cached=job.cached)
+        finally:
+            self.usage += job.usage
+        self._journal.tokens += given
 
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
-        self._check("score")
-        given = [self._host.tokenizer.encode(text) for text in continuations]
+        self._lane.check("score")
+        given = [self._tokenizer.encode(text) for text in continuations]
+        self._predict("score")
         self._fit(max(map(len, given), default=0) - 1, "scoring")
-        parts = [ScorePart(tokens, len(self._tokens)) for tokens in given]
-        running = [part for part in parts if part.given]
-        if running:
-            await self._call(partial(self._host.core.score, self._ident, running), *running)
-        self.usage += Usage(scored=sum(map(len, given)))
+        parts = [ScorePart(tokens, len(self._journal.tokens)) for tokens in given]
+        await self._read([part for part, tokens in zip(parts, given, strict=True) if tokens])
         return [part.scored for part in parts]
 
     async def logits(self) -> Logits:
-        self._check("read logits")
-        job = Read()
-        await self._call(partial(self._host.core.start, self._ident, job), job)
-        return job.logits
+        (logits,) = await self.span_logits(len(self._journal.tokens) - 1, len(self._journal.tokens))
+        return logits
+
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
+        self._lane.check("read logits of")
+        self._predict("read logits of")
+        parts = [SpanLogits(*ends) for ends in self._stretches(start, stop)]
+        await self._read(parts)
+        return [logits for part in parts for logits in part.logits]
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        self._lane.check("read")
+        stop = len(self._journal.tokens)
+        ends = self._stretches(stop - 1 if start is None else start, stop)
+        what = self._lane.host.head(head)
+        parts = [HeadReading(what, *each) for each in ends]
+        await self._read(parts)
+        return [output for part in parts for output in part.outputs]
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        self._lane.check("embed")
+        refusals.check_pooling(pooling)
+        stop = len(self._journal.tokens)
+        refusals.check_span(self.path, start, stop, stop)
+        ends = self._stretches(stop - 1 if pooling == "last" else start, stop)
+        parts = [Embedding(*each) for each in ends]
+        await self._read(parts)
+        return mean(parts)
 
     def rewind(self, to: int) -> None:
-        self._check("rewind")
-        if not 1 <= to <= len(self._tokens):
-            raise InputError(
-                f"rewind to {to!r} tokens; it must be 1 to {len(self._tokens)}, all it has"
-            )
-        del self._tokens[to:]
+        self._lane.check("rewind")
+        refusals.check_rewind(to, len(self._journal.tokens))
+        self._journal.truncate(to)
         self._prompt = min(self._prompt, to)
-        self._post(partial(self._host.core.truncate, self._ident, to))
+        self._lane.post(self._core.truncate, to)
+
+    async def splice(
+        self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        self._lane.check("splice")
+        self._check_mode(mode)
+        self._lane.check_dead("splice", "splice before it shares, or another branch")
+        given = self._tokenizer.encode(text) if text else []
+        check_range(start, stop, len(self._journal.tokens), len(given))
+        edit = splice(self._journal, start, stop, given, mode)
+        if edit is not None:
+            await self._edit(edit, "splicing")
+            self._prompt = moved(self._prompt, start, stop, len(given))
+
+    async def join(
+        self, others: Sequence[LocalBranch], mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        self._lane.check("join others to")
+        self._check_mode(mode)
+        lanes = [other._lane for other in others]
+        self._lane.check_kin("join", lanes, self._lane.ident, "forks of this branch")
+        for lane in lanes:
+            lane.check("join")
+        if mode is not SpliceMode.REENCODE:
+            for lane in (self._lane, *lanes):
+                lane.check_dead("join", "join with mode REENCODE")
+        edit = join(self._journal, [other._journal for other in others], mode)
+        if edit is not None:
+            await self._edit(edit, "joining", lanes)
+
+    def share(self, others: Sequence[LocalBranch]) -> None:
+        self._lane.check("share others with")
+        refusals.check_live_views(self._lane.host.name, self._lane.host.capabilities.live_views)
+        lanes = [other._lane for other in others]
+        self._lane.check_kin("share", lanes, self._lane.parent, "other forks of the same branch")
+        for lane in lanes:
+            lane.check_open()
+        self._lane.live = True
+        self._lane.post(self._core.share, [lane.ident for lane in lanes])
+
+    def pin(self) -> None:
+        self._lane.pin(+1)
+
+    def unpin(self) -> None:
+        self._lane.pin(-1)
 
     def close(self) -> None:
-        for job in self._jobs:
-            job.end(None if isinstance(job, Decode) else self._closed())
-        self._release()
+        self._lane.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -171,35 +222,36 @@ class LocalBranch:
 
     def begin_decode(self, params: Sampling, deadline: float | None, *, announce: bool) -> Decode:
         """Start a decode; `end_decode` must follow."""
-        self._check("extend")
-        limit = min(params.max_tokens, self._host.config.context_length - len(self._tokens))
+        self._lane.check("extend")
+        self._predict("extend")
+        limit = min(params.max_tokens, self._context - self._journal.end)
         watched = announce or params.stop
         job = Decode(
-            make_rule(params, self._host.config.vocabulary),
+            make_rule(params, self._lane.host.config.vocabulary),
             self._key,
             limit=limit,
-            end_tokens=self._host.tokenizer.end_tokens,
+            end_tokens=self._tokenizer.end_tokens,
             deadline=deadline,
-            tail=TextTail(self._host.tokenizer, params.stop) if watched else None,
+            tail=TextTail(self._tokenizer, params.stop) if watched else None,
             announce=announce,
         )
         if limit < 1:
             job.close(Finish.LENGTH)
         else:
-            self._begin(partial(self._host.core.start, self._ident, job), job)
+            self._lane.begin(partial(self._core.start, self._lane.ident, job), job)
         return job
 
     def end_decode(self, job: Decode) -> Segment:
         """Commit what was drawn; a decode still running is cancelled."""
         job.end()
-        self._jobs = ()
+        self._lane.ended()
         drawn = tuple(job.drawn)
         usage = Usage(decoded=len(drawn))
         if job.error is None:
-            self._tokens += drawn
+            self._journal.tokens += drawn
         self.usage += usage
         return Segment(
-            text=self._host.tokenizer.decode(drawn) if job.tail is None else job.tail.whole,
+            text=self._tokenizer.decode(drawn) if job.tail is None else job.tail.whole,
             tokens=drawn,
             logprobs=tuple(job.logprobs),
             finish=job.finish,
@@ -209,43 +261,40 @@ class LocalBranch:
     def drop_decode(self, job: Decode) -> None:
         """After a failure the branch keeps what was committed before."""
         if job.drawn:
-            self._post(partial(self._host.core.truncate, self._ident, len(self._tokens)))
+            self._lane.post(self._core.truncate, len(self._journal.tokens))
 
-    async def _call(self, command: Callable[[], None], *jobs: Job) -> None:
-        self._begin(command, *jobs)
+    async def _edit(self, edit: Edit, action: str, others: Sequence[Handle] = ()) -> None:
+        refusals.check_positions(action, edit.journal.end, self._journal.end, self._context)
+        job = Prefill(edit.given, edit.reached, waits=edit.waits)
+        idents = [other.ident for other in others]
+        command = partial(self._core.edit, self._lane.ident, edit, idents, job)
         try:
-            for job in jobs:
-                await job.finished()
+            await self._lane.call(command, job)
+        except BaseException:
+            self._lane.post(self._core.replace, self._journal.copy())
+            raise
         finally:
-            for job in jobs:
-                job.end()
-            self._jobs = ()
+            self.usage += job.usage
+        self._journal = edit.journal
 
-    def _begin(self, command: Callable[[], None], *jobs: Job) -> None:
-        self._host.thread.begin(command, *jobs)
-        self._jobs = jobs
+    async def _read(self, readings: Sequence[Reading]) -> None:
+        """Charged for each token read, of those readings that came to their end."""
+        try:
+            if readings:
+                command = partial(self._core.read, self._lane.ident, readings)
+                await self._lane.call(command, *readings)
+        finally:
+            self.usage = sum((reading.usage for reading in readings), self.usage)
 
-    def _post(self, command: Callable[[], None]) -> None:
-        if self._release.alive:
-            self._host.thread.post(command)
+    def _stretches(self, start: int, stop: int) -> list[tuple[int, int]]:
+        refusals.check_span(self.path, start, stop, len(self._journal.tokens))
+        return list(stretches(self._journal, start, stop, live=self._lane.live))
+
+    def _predict(self, action: str) -> None:
+        refusals.check_speaks(action, self._lane.host.config, self._lane.host.heads)
 
     def _fit(self, more: int, action: str) -> None:
-        room = self._host.config.context_length - len(self._tokens)
-        if more >= room:
-            raise ContextOverflow(
-                f"{action} {more} tokens to {len(self._tokens)} leaves no room in a context of "
-                f"{self._host.config.context_length}: shorten one of them"
-            )
+        refusals.check_room(action, more, self._journal.end, self._context)
 
-    def _check(self, action: str) -> None:
-        if not self._release.alive:
-            raise self._closed()
-        if self._jobs:
-            raise InputError(
-                f"cannot {action} branch {self.path} while another call runs on it; wait for that "
-                "call, or fork first"
-            )
-        self._host.thread.check()
-
-    def _closed(self) -> BranchClosed:
-        return BranchClosed(f"branch {self.path} is closed")
+    def _check_mode(self, mode: SpliceMode) -> None:
+        refusals.check_mode(self._lane.host.name, mode, self._lane.host.capabilities.splice)

@@ -1,54 +1,34 @@
 """The engine's tables and its step; only the engine's thread touches them.
 
-Commands change the tables between steps. A step asks the scheduler who computes what, lays it out
-as a plan, runs the model once, and hands logits to the jobs that wait for them. Knows nothing of
-event loops beyond the jobs' own `end` and `commit`.
+Commands change the tables between steps. A step asks the scheduler who computes what, runs the
+model once, and ends the jobs that have what they want. Knows nothing of event loops beyond the
+jobs' own `end` and `commit`.
 """
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
+from weakref import ref
 
-import torch
-from torch import Tensor
-
-from ponder.runtime.engine.jobs import Decode, Job, Prefill, Read, ScorePart
+from ponder.runtime.engine.build import Build
+from ponder.runtime.engine.counts import Counts
+from ponder.runtime.engine.edits import Edit
+from ponder.runtime.engine.jobs import Decode, Job, Prefill, Warm
+from ponder.runtime.engine.journal import Journal, Past, Source
+from ponder.runtime.engine.lane import Lane, Share
+from ponder.runtime.engine.outcome import Outcome
 from ponder.runtime.engine.pool import PagePool
 from ponder.runtime.engine.radix import RadixTree
-from ponder.runtime.engine.scheduler import Lane, Scheduler, Share
+from ponder.runtime.engine.readings import Reading
+from ponder.runtime.engine.scheduler import Scheduler
 from ponder.runtime.engine.view import View
-from ponder.runtime.errors import InputError, ModelError, PoolExhausted
-from ponder.runtime.kernels.arrays import floats
-from ponder.runtime.runners.api import PAGE, Runner, Work
-from ponder.runtime.runners.sampler import NOT_FINITE, Draw, log_normalisers
-from ponder.runtime.seeds import uniform
+from ponder.runtime.errors import ContextOverflow, PoolExhausted
+from ponder.runtime.runners.api import PAGE, Runner
 from ponder.runtime.values import Finish
-
-ROWS = 128
-"""Rows whose logits are held at once."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    prefilled: int = 0
-    cached: int = 0
-    decoded: int = 0
-    scored: int = 0
-    steps: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """A hidden state and the lane that waits for its logits."""
-
-    lane: Lane
-    job: Job
-    row: int
-    position: int
 
 
 class Core:
@@ -59,203 +39,244 @@ class Core:
         self.tree = RadixTree(self.pool)
         self.scheduler = Scheduler(self.pool, self.tree, step_tokens)
         self.counts = Counts()
-        self._runner = runner
+        self.runner = runner
+        self._outcome = Outcome(runner, self.counts)
+        self._context = runner.config.context_length
         runner.reserve(pages)
         self._lanes: dict[int, Lane] = {}
         self._arrivals = count()
         self._temporary = count(-1, -1)
+        self._deadlines: list[tuple[float, int, ref[Decode]]] = []
 
     @property
     def busy(self) -> bool:
-        return any(lane.job for lane in self._lanes.values())
+        return len(self.scheduler.roster) > 0
 
-    def open(self, ident: int, tokens: Sequence[int], priority: int, job: Job) -> None:
-        self._add(ident, [], View(self.pool), priority)
-        self.start(ident, job, tokens)
+    def lanes(self) -> list[Lane]:
+        """All of them, for inspection."""
+        return list(self._lanes.values())
+
+    def open(
+        self, ident: int, tokens: Sequence[int], priority: int, job: Job, *, salt: str = ""
+    ) -> None:
+        self._add(ident, Journal.of(tokens), View(self.pool), priority, salt)
+        self.start(ident, job)
 
     def start(self, ident: int, job: Job, tokens: Sequence[int] = ()) -> None:
         """Give a lane its next job, after `tokens` are added to it."""
         lane = self._lanes[ident]
-        lane.tokens += tokens
-        self._settle(lane)
+        lane.journal.tokens += tokens
+        lane.settle()
         pages = -(-job.target(len(lane.tokens)) // PAGE)
         if pages > self.pool.total:
             self._refuse(job, pages)
+            self._release(lane)
         else:
             lane.job = job
+            self._warm(lane)
+            if isinstance(job, Decode) and job.deadline is not None:
+                entry = (job.deadline, next(self._arrivals), ref(job))
+                heapq.heappush(self._deadlines, entry)
+            self.scheduler.roster.note(lane)
 
-    def score(self, ident: int, parts: Iterable[ScorePart]) -> None:
-        """Run each part on a fork of the lane."""
-        parent = self._lanes[ident]
-        for part in parts:
-            child = next(self._temporary)
-            self._add(child, list(parent.tokens), parent.view.fork(), parent.priority)
-            self.start(child, part, part.given[:-1])
+    def read(self, ident: int, readings: Iterable[Reading]) -> None:
+        """Run each reading on a fork of the lane that computes anew what is read."""
+        for reading in readings:
+            child = self._fork(self._lanes[ident], next(self._temporary))
+            child.truncate(reading.stop)
+            if reading.stop <= child.journal.plain:
+                child.journal.past = Past()
+            child.view.truncate(reading.start)
+            self.start(child.ident, reading, reading.given)
 
     def fork(self, ident: int, children: Sequence[int]) -> None:
         parent = self._lanes[ident]
-        self._settle(parent)
+        parent.settle()
         self._remember(parent)
         for child in children:
-            self._add(child, list(parent.tokens), parent.view.fork(), parent.priority)
+            self._fork(parent, child)
 
     def truncate(self, ident: int, length: int) -> None:
         lane = self._lanes[ident]
-        del lane.tokens[length:]
-        self._settle(lane)
+        lane.truncate(length)
+        lane.settle()
+        self.scheduler.roster.note(lane)
+
+    def edit(self, ident: int, edit: Edit, others: Sequence[int], job: Job) -> None:
+        """Put a journal in place of another, and keep what KV it says."""
+        lane = self._lanes[ident]
+        lane.settle()
+        self._remember(lane)
+        owners = [lane, *(self._lanes[other] for other in others)]
+        views = _seed(edit, owners)
+        if edit.kept and not lane.build:
+            lane.view.truncate(edit.kept)
+        else:
+            lane.forget()
+        lane.journal = edit.journal.copy()
+        if views:
+            lane.build = Build(self.pool, lane.journal.past, views)
+        lane.prepare(self.pool)
+        self.start(ident, job)
+
+    def replace(self, ident: int, journal: Journal) -> None:
+        """Take back an edit."""
+        lane = self._lanes[ident]
+        lane.forget()
+        lane.journal = journal
+        lane.promised = len(lane.tokens) - 1
+        self.scheduler.roster.note(lane)
+
+    def share(self, ident: int, peers: Sequence[int]) -> None:
+        """Show the lane its peers' tails from now on. What it computes then depends on who was how
+        far, so its KV cannot be computed again and is pinned.
+        """
+        lane = self._lanes[ident]
+        lane.settle()
+        lane.pins += lane.live is None
+        seen = [self._lanes[peer] for peer in peers]
+        self._drop(lane.watch(seen, max(0, lane.journal.own - 1)))
+
+    def pin(self, ident: int, change: int) -> None:
+        self._lanes[ident].pins += change
 
     def close(self, ident: int) -> None:
         lane = self._lanes.pop(ident)
-        self._settle(lane)
+        lane.settle()
         self._remember(lane)
-        lane.view.release()
+        self._close(lane)
 
     def step(self) -> None:
         """Advance every job that has a share in the next step."""
-        self._reap(time.monotonic())
-        schedule = self.scheduler.schedule(self._lanes.values())
-        for lane in schedule.refused:
-            if lane.job is not None:
-                self._refuse(lane.job, self.pool.total + 1)
+        self._time_out(time.monotonic())
+        for lane in self.scheduler.roster.running:
+            if lane.over:
                 self._release(lane)
-        running = [share for share in schedule.shares if share.rows]
+        schedule = self.scheduler.schedule()
+        for lane in schedule.blocked:
+            self._warm(lane)
+        for lane in schedule.refused:
+            in_vain = [other for other in schedule.blocked if lane in other.waits()]
+            for each in (lane, *in_vain):
+                self._turn_down(each)
+        running = [share for share in schedule.shares if share.rows and self._in_context(share)]
         if running:
-            self._run(running)
+            self._outcome.run(running)
         for share in schedule.shares:
             self._advance(share.lane)
 
-    def _add(self, ident: int, tokens: list[int], view: View, priority: int) -> None:
-        arrival = next(self._arrivals)
-        self._lanes[ident] = Lane(
-            ident=ident, tokens=tokens, view=view, priority=priority, arrival=arrival
+    def _add(self, ident: int, journal: Journal, view: View, priority: int, salt: str) -> Lane:
+        lane = Lane(
+            ident=ident,
+            journal=journal,
+            view=view,
+            priority=priority,
+            arrival=next(self._arrivals),
+            salt=salt,
         )
+        self._lanes[ident] = lane
+        self.scheduler.roster.note(lane)
+        return lane
 
-    def _settle(self, lane: Lane) -> None:
-        """The last token's KV is computed when its logits are needed, never kept from before."""
-        lane.view.truncate(max(0, len(lane.tokens) - 1))
+    def _fork(self, parent: Lane, ident: int) -> Lane:
+        journal, view = parent.journal.fork(), parent.view.fork()
+        child = self._add(ident, journal, view, parent.priority, parent.salt)
+        if parent.live:
+            child.pins += 1
+            child.watch(parent.live.peers, parent.live.border)
+        return child
 
     def _remember(self, lane: Lane) -> None:
-        self.tree.insert(lane.tokens[: lane.view.length], lane.view.spans)
+        known = min(lane.view.length, lane.plain)
+        self.tree.insert(lane.tokens[:known], lane.view.spans, salt=lane.salt)
 
     def _refuse(self, job: Job, pages: int) -> None:
+        pinned = sum(lane.pins > 0 for lane in self._lanes.values())
+        others = f", {pinned} branches of it pinned or sharing" if pinned else ""
         job.end(
             PoolExhausted(
                 f"one branch needs {pages} or more KV pages of {PAGE} tokens; the pool has "
-                f"{self.pool.total}: open the engine with more pages, or shorten the branch"
+                f"{self.pool.total}{others}: open the engine with more pages, or shorten the branch"
             )
         )
+
+    def _turn_down(self, lane: Lane) -> None:
+        if lane.job is not None:
+            self._refuse(lane.job, self.pool.total + 1)
+            self._release(lane)
 
     def _release(self, lane: Lane) -> None:
         """The lane's job is over."""
         lane.job = None
+        self.scheduler.roster.note(lane)
         if lane.ident < 0:
-            lane.view.release()
             del self._lanes[lane.ident]
+            self._close(lane)
 
-    def _reap(self, now: float) -> None:
-        for lane in list(self._lanes.values()):
-            job = lane.job
-            if isinstance(job, Decode) and job.deadline is not None and now >= job.deadline:
+    def _close(self, lane: Lane) -> None:
+        """Let go of it, or leave its tail to those that see it."""
+        lane.closed = True
+        lane.job = None
+        self.scheduler.roster.note(lane)
+        self._drop(lane.leave())
+        self._drop([] if lane.watchers else [lane])
+
+    def _drop(self, lanes: Iterable[Lane]) -> None:
+        for lane in lanes:
+            lane.forget()
+            self.scheduler.roster.drop(lane)
+
+    def _warm(self, lane: Lane) -> None:
+        """Have computed again what the lane is to see of others."""
+        for peer in lane.live.missing() if lane.live else ():
+            if peer.over:
+                peer.job = Warm()
+                self.scheduler.roster.note(peer)
+
+    def _time_out(self, now: float) -> None:
+        while self._deadlines and self._deadlines[0][0] <= now:
+            job = heapq.heappop(self._deadlines)[2]()
+            if job is not None:
                 job.close(Finish.BUDGET)
-            if job is not None and job.over:
-                self._release(lane)
 
-    def _run(self, shares: Sequence[Share]) -> None:
-        works: list[Work] = []
-        waiting: list[_Row] = []
-        for share in shares:
-            work, positions = _work(share)
-            works.append(work)
-            for position in positions:
-                job = share.lane.job
-                if job is not None:
-                    row = len(waiting)
-                    waiting.append(_Row(lane=share.lane, job=job, row=row, position=position))
-        hidden = self._runner.hidden(works)
-        self.counts.steps += 1
-        for start in range(0, len(waiting), ROWS):
-            logits = self._runner.logits(hidden[start : start + ROWS])
-            self._hand_out(logits, waiting[start : start + ROWS])
-
-    def _hand_out(self, logits: Tensor, rows: Sequence[_Row]) -> None:
-        start = rows[0].row
-        decodes = [row for row in rows if isinstance(row.job, Decode)]
-        parts = [row for row in rows if isinstance(row.job, ScorePart)]
-        if decodes:
-            self._sample(_pick(logits, [row.row - start for row in decodes]), decodes)
-        if parts:
-            _score(_pick(logits, [row.row - start for row in parts]), parts)
-        for row in rows:
-            if isinstance(row.job, Read):
-                _read(logits[row.row - start], row.job)
-
-    def _sample(self, logits: Tensor, rows: Sequence[_Row]) -> None:
-        jobs = [row.job for row in rows if isinstance(row.job, Decode)]
-        points = [uniform(job.key, row.position + 1) for job, row in zip(jobs, rows, strict=True)]
-        draws = self._runner.draw(logits, [job.rule for job in jobs], points)
-        for row, job, drawn in zip(rows, jobs, draws, strict=True):
-            self._commit(row.lane, job, drawn)
-
-    def _commit(self, lane: Lane, job: Decode, drawn: Draw) -> None:
-        def record() -> None:
-            lane.tokens.append(drawn.token)
-            self.counts.decoded += 1
-
-        if drawn.fault:
-            job.end(_fault(drawn.fault, lane))
+    def _in_context(self, share: Share) -> bool:
+        """Whether the model has positions for the rows: those of a live view run ahead of its
+        tokens.
+        """
+        lane, job = share.lane, share.lane.job
+        end = share.end
+        if end <= self._context or job is None:
+            return True
+        lane.view.truncate(lane.view.length - share.rows)
+        if isinstance(job, Decode):
+            job.close(Finish.LENGTH)
         else:
-            job.commit(drawn.token, drawn.logprob, record)
+            job.end(
+                ContextOverflow(
+                    f"with what it sees of others the branch has {end} positions; the model holds "
+                    f"{self._context}: share fewer or shorter branches"
+                )
+            )
+        return False
 
     def _advance(self, lane: Lane) -> None:
         """End the lane's job if it has all it wants."""
         job = lane.job
-        if isinstance(job, Prefill | ScorePart) and not lane.todo():
-            job.end(record=partial(self._count, job))
+        if lane.build:
+            lane.prepare(self.pool)
+        if isinstance(job, Prefill | Reading | Warm) and not lane.todo():
+            job.end(record=partial(self.counts.end, job))
         if job is not None and job.over:
-            self._settle(lane)
+            lane.settle()
             self._release(lane)
 
-    def _count(self, job: Prefill | ScorePart) -> None:
-        if isinstance(job, ScorePart):
-            self.counts.scored += len(job.given)
-        else:
-            self.counts.cached += job.cached
-            self.counts.prefilled += job.given - job.cached
 
-
-def _work(share: Share) -> tuple[Work, range]:
-    """A share as the plan wants it, and the positions whose logits are needed."""
-    lane = share.lane
-    stop = lane.view.length
-    start = stop - share.rows
-    wanted = stop if lane.job is None else max(start, lane.job.wanted(len(lane.tokens)))
-    positions = range(min(wanted, stop), stop)
-    work = Work(tokens=lane.tokens[start:stop], slots=lane.view.slots, wanted=len(positions))
-    return work, positions
-
-
-def _pick(logits: Tensor, rows: Sequence[int]) -> Tensor:
-    return logits if len(rows) == len(logits) else logits[torch.tensor(rows)]
-
-
-def _fault(reason: str, lane: Lane) -> Exception:
-    if reason == NOT_FINITE:
-        return ModelError(f"{reason} after {len(lane.tokens)} tokens; its weights may be damaged")
-    return InputError(f"{reason}; leave one token allowed")
-
-
-def _score(logits: Tensor, rows: Sequence[_Row]) -> None:
-    norms = log_normalisers(logits)
-    for i, row in enumerate(rows):
-        if isinstance(row.job, ScorePart) and not row.job.over:
-            if not bool(norms[i].isfinite()):
-                row.job.end(_fault(NOT_FINITE, row.lane))
-                continue
-            token = row.job.given[len(row.job.logprobs)]
-            value = float(logits[i, token].double() - norms[i].double())
-            row.job.logprobs.append(min(value, 0.0))
-
-
-def _read(logits: Tensor, job: Read) -> None:
-    job.logits = floats(logits)
-    job.end()
+def _seed(edit: Edit, owners: Sequence[Lane]) -> Mapping[Source, View]:
+    """Views of the sources' first tokens, where their branches have KV."""
+    views: dict[Source, View] = {}
+    for seed in edit.seeds:
+        view = owners[seed.whose].view
+        if view.length and view.length >= len(seed.source.past):
+            views[seed.source] = view.fork()
+            views[seed.source].truncate(seed.length)
+    return views

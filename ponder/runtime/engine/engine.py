@@ -9,21 +9,26 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import count
 from weakref import finalize
 
 from ponder.runtime.engine.branch import LocalBranch
 from ponder.runtime.engine.core import Core
+from ponder.runtime.engine.handle import Handle
 from ponder.runtime.engine.jobs import Prefill
+from ponder.runtime.engine.journal import Journal
 from ponder.runtime.engine.loop import EngineThread
 from ponder.runtime.engine.pool import default_pages
-from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
+from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError, unknown
 from ponder.runtime.models.config import LoadedModel, ModelConfig, Tokenizer
+from ponder.runtime.models.heads import Head
+from ponder.runtime.runners.api import Runner
 from ponder.runtime.runners.choice import Kernels, WeightFormat, choose_runner
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Capabilities, EngineStats, Prompt, Usage
+from ponder.runtime.values import Capabilities, EngineStats, EngineTime, Prompt, SpliceMode
 
 LONG = 16
 """Characters a token: a prompt with more of them than the context allows is measured by its
@@ -32,7 +37,7 @@ beginning first, so that a huge one is refused at once.
 
 
 class LocalEngine:
-    """An `Engine` on this machine's CPU."""
+    """An `Engine` on this machine's CPU or GPU."""
 
     def __init__(
         self,
@@ -43,16 +48,20 @@ class LocalEngine:
         step_tokens: int = 512,
         weight_format: WeightFormat = "float32",
         kernels: Kernels = "auto",
+        heads: Mapping[str, Head] | None = None,
     ) -> None:
         """Start the engine's thread.
 
         Args:
             model: weights, shape and tokenizer.
-            pages: KV pages of 16 tokens; by default a quarter of the memory, at most 4 GiB.
+            pages: KV pages of 16 tokens; by default a quarter of the memory, at most 4 GiB, and on
+                a GPU most of what the weights leave.
             threads: that share a step; by default one a core.
             step_tokens: tokens computed in one step, at most, of decodes and of prompts.
-            weight_format: what weights are rounded to; all but float32 need the native step.
-            kernels: by default the best this machine and this build have (`kernels.choice`).
+            weight_format: what weights are rounded to; all but float32 need the native step or
+                a GPU, int8 the native step.
+            kernels: by default the best this machine and this build have (`runners.choice`).
+            heads: beside those that came with the model, or in their place.
         """
         for name, value in (("pages", pages), ("threads", threads), ("step_tokens", step_tokens)):
             if value is not None and value < 1:
@@ -66,17 +75,15 @@ class LocalEngine:
         self.name = f"{model.name} ({runner.description})"
         self.config: ModelConfig = model.config
         self.tokenizer: Tokenizer = model.tokenizer
-        self.capabilities = Capabilities(
-            context_length=model.config.context_length,
-            fork="kv",
-            logprobs=True,
-            prompt_logprobs=True,
-            logits=True,
-            seed=True,
-        )
-        pages = pages or default_pages(model.config, runner.page_bytes())
+        self.heads: Mapping[str, Head] = {
+            name: head.fitted(name, model.config.hidden)
+            for name, head in {**model.heads, **(heads or {})}.items()
+        }
+        self.capabilities = _capabilities(runner, self.heads)
+        pages = pages or default_pages(model.config, runner)
         self.core = Core(runner, pages, step_tokens)
         self.thread = EngineThread(self.core, self.name, runner.torch_threads)
+        self._runner_time = runner.time
         self._stop = finalize(self, self.thread.stop)
         self._idents = count()
         self._live: set[int] = set()
@@ -91,17 +98,14 @@ class LocalEngine:
             )
         self.thread.check()
         tokens = self._encode(prompt)
-        ident, release = self.adopt()
-        job = Prefill(len(tokens), 0)
+        handle = Handle(self, path)
+        job = Prefill(len(tokens), 0, waits=1)
         try:
-            self.thread.begin(partial(self.core.open, ident, tokens, priority, job), job)
-            await job.finished()
+            await handle.call(partial(self.core.open, handle.ident, tokens, priority, job), job)
         except BaseException:
-            job.end()
-            release()
+            handle.close()
             raise
-        usage = Usage(prompt=len(tokens), cached=job.cached)
-        return LocalBranch(self, (ident, release), path, tokens, len(tokens), usage)
+        return LocalBranch(handle, Journal.of(tokens), len(tokens), job.usage)
 
     def count(self, prompt: Prompt) -> int:
         return len(self.tokenizer.encode_prompt(prompt))
@@ -114,13 +118,10 @@ class LocalEngine:
 
     def stats(self) -> EngineStats:
         """Counters as of the last step."""
-        core, counts = self.core, self.core.counts
+        core = self.core
         return EngineStats(
-            prefilled=counts.prefilled,
-            cached=counts.cached,
-            decoded=counts.decoded,
-            scored=counts.scored,
-            steps=counts.steps,
+            **asdict(core.counts),
+            time=self._time(),
             pages=core.pool.total,
             pages_held=core.pool.held,
             pages_shared=core.pool.shared,
@@ -139,6 +140,19 @@ class LocalEngine:
         self._live.add(ident)
         return ident, partial(_let_go, self._live, self.core, self.thread, ident)
 
+    def head(self, name: str) -> Head:
+        if name not in self.heads:
+            raise CapabilityError(
+                f"engine {self.name!r}: {unknown('head', name, self.heads)}; open a model that has "
+                "one, or give it as `LocalEngine(heads=...)`"
+            )
+        return self.heads[name]
+
+    def _time(self) -> EngineTime:
+        kernels = self._runner_time
+        spent = EngineTime(**asdict(kernels))
+        return replace(spent, host=max(0.0, self.thread.seconds - spent.total))
+
     def _encode(self, prompt: Prompt) -> list[int]:
         context = self.capabilities.context_length
         for text in [prompt] if isinstance(prompt, str) else [m.content for m in prompt]:
@@ -152,6 +166,22 @@ class LocalEngine:
         if len(tokens) >= context:
             raise _overflow(str(len(tokens)), context)
         return tokens
+
+
+def _capabilities(runner: Runner, heads: Iterable[str]) -> Capabilities:
+    config = runner.config
+    return Capabilities(
+        context_length=config.context_length,
+        fork="kv",
+        logprobs=config.language_head,
+        prompt_logprobs=config.language_head,
+        logits=config.language_head,
+        seed=True,
+        hidden_states=True,
+        heads=tuple(heads),
+        splice=frozenset(SpliceMode if runner.shifts else [SpliceMode.REENCODE]),
+        live_views=runner.shifts,
+    )
 
 
 def _overflow(tokens: str, context: int) -> ContextOverflow:

@@ -9,25 +9,25 @@ keeps exactly the tokens that were counted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock
 
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.runners.sampler import Rule
-from ponder.runtime.values import Finish, Scored
+from ponder.runtime.values import Finish, Usage
 
 Command = Callable[[], None]
 """Something the engine's thread does between two steps."""
 
 
 class Job:
-    """One call on one branch. Made in the caller's event loop."""
+    """One call on one branch. Made in the caller's event loop, unless nobody waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, awaited: bool = True) -> None:
         self.over = False
         self.error: Exception | None = None
         self.lock = Lock()
-        self._loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop() if awaited else None
         self._changed = asyncio.Event()
 
     def target(self, tokens: int) -> int:
@@ -63,6 +63,8 @@ class Job:
         self.wake()
 
     def wake(self) -> None:
+        if self._loop is None:
+            return
         try:
             self._loop.call_soon_threadsafe(self._changed.set)
         except RuntimeError:
@@ -73,13 +75,25 @@ class Job:
 class Prefill(Job):
     """Compute the KV of given tokens, all but the last, which waits until logits are needed."""
 
-    def __init__(self, given: int, start: int) -> None:
+    def __init__(self, given: int, start: int, *, waits: int = 0) -> None:
         super().__init__()
         self.given = given
         """Tokens the caller is charged for."""
+        self.waits = waits
+        """Those of them that are not computed yet when it ends: the last one, where the token that
+        waited before is not behind `start`.
+        """
         self.reached = start
         """Positions before this one are accounted for."""
         self.cached = 0
+        self.fed = 0
+        """Rows run for it, those that were run before and lost among them."""
+        self.counted = False
+        """Whether it is in the engine's counters, and so to be charged."""
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(prompt=self.given, cached=self.cached) if self.counted else Usage()
 
     def target(self, tokens: int) -> int:
         return tokens - 1
@@ -91,30 +105,14 @@ class Prefill(Job):
         self.cached += fresh if cached else 0
 
 
-class Read(Job):
-    """Logits of the next token."""
+class Warm(Job):
+    """KV that others are to see; nobody waits for it but their branches."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.logits: list[float] = []
+        super().__init__(awaited=False)
 
-
-class ScorePart(Job):
-    """Log-probabilities of one continuation, computed on a fork of the branch."""
-
-    def __init__(self, given: Sequence[int], start: int) -> None:
-        super().__init__()
-        self.given = tuple(given)
-        self.start = start
-        """Tokens of the branch."""
-        self.logprobs: list[float] = []
-
-    def wanted(self, tokens: int) -> int:
-        return self.start - 1 + len(self.logprobs)
-
-    @property
-    def scored(self) -> Scored:
-        return Scored(tokens=self.given, logprobs=tuple(self.logprobs))
+    def target(self, tokens: int) -> int:
+        return tokens - 1
 
 
 class Decode(Job):

@@ -6,6 +6,7 @@ every later one fails with a `ModelError` that names the cause; nothing waits fo
 
 from __future__ import annotations
 
+import time
 from queue import SimpleQueue
 from threading import Lock, Thread
 from weakref import WeakSet
@@ -21,6 +22,8 @@ class EngineThread:
     """Starts at once; `stop` ends it."""
 
     def __init__(self, core: Core, name: str, threads: int) -> None:
+        self.seconds = 0.0
+        """Spent in commands and steps."""
         self._core = core
         self._name = name
         self._threads = threads
@@ -61,7 +64,7 @@ class EngineThread:
         try:
             with torch.inference_mode():
                 while self._obey():
-                    self._core.step()
+                    self._timed(self._core.step)
         except BaseException as error:
             self._cause = error
         finally:
@@ -70,8 +73,13 @@ class EngineThread:
     def _obey(self) -> bool:
         """Run the commands that came in; waits for one when there is nothing else to do."""
         while not self._stopped and not (self._commands.empty() and self._core.busy):
-            self._commands.get()()
+            self._timed(self._commands.get())
         return not self._stopped
+
+    def _timed(self, what: Command) -> None:
+        start = time.perf_counter()
+        what()
+        self.seconds += time.perf_counter() - start
 
     def _fail_all(self) -> None:
         with self._lock:

@@ -6,7 +6,6 @@ tree. A page that two hold is never written (copy on write happens by starting a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,7 @@ from ponder.runtime.runners.api import PAGE
 
 if TYPE_CHECKING:
     from ponder.runtime.models.config import ModelConfig
-
-LARGEST = 4 << 30
-"""Bytes of KV that an engine takes unasked, at most."""
+    from ponder.runtime.runners.api import Runner
 
 
 class PagePool:
@@ -77,8 +74,7 @@ class PagePool:
                 self._free.append(page)
 
 
-def default_pages(config: ModelConfig, page_bytes: int) -> int:
-    """A quarter of the machine's memory up to 4 GiB, but room for one full context."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def default_pages(config: ModelConfig, runner: Runner) -> int:
+    """What the runner has memory for, but room for one full context."""
     full = -(-config.context_length // PAGE) + 1
-    return max(full, min(memory // 4, LARGEST) // page_bytes)
+    return max(full, runner.kv_bytes() // runner.page_bytes())

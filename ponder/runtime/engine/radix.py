@@ -10,19 +10,20 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
 
 from ponder.runtime.engine.pool import PagePool
-from ponder.runtime.engine.view import Span, cut
+from ponder.runtime.engine.spans import Span, cut
 from ponder.runtime.runners.plan import common
 
 Tokens = npt.NDArray[np.int64]
 
 
 class _Node:
-    __slots__ = ("children", "parent", "spans", "tokens", "used")
+    __slots__ = ("children", "parent", "queued", "spans", "tokens", "used")
 
     def __init__(self, parent: _Node | None, tokens: Tokens, spans: Sequence[Span], used: int):
         self.parent = parent
@@ -30,6 +31,7 @@ class _Node:
         self.spans = spans
         self.used = used
         self.children: dict[int, _Node] = {}
+        self.queued = False
 
 
 class RadixTree:
@@ -40,6 +42,11 @@ class RadixTree:
         self._roots: dict[str, _Node] = {}
         self._holds: Counter[int] = Counter()
         self._clock = 0
+        self._queue: list[tuple[int, int, _Node]] = []
+        """Nodes that became leaves, by when they were used last as far as the queue knows: what a
+        node did since is looked up when its turn comes, so that eviction never walks the tree.
+        """
+        self._queued = count()
         self.evicted = 0
         """Pages that eviction set free so far."""
 
@@ -76,23 +83,18 @@ class RadixTree:
 
     def evict(self, pages: int, *, all_leaves: bool = False) -> int:
         """Drop leaves, least recently used first, until `pages` pages came free; returns how many
-        did. Leaves whose pages are all in use elsewhere stay, unless `all_leaves`.
+        did. Leaves whose pages are all in use elsewhere stay, unless `all_leaves`, and count as
+        used now.
         """
-        target = self._pool.free + pages
-        heap = [(leaf.used, id(leaf), leaf) for leaf in self._leaves()]
-        heap = [entry for entry in heap if all_leaves or self._idle(entry[2])]
-        heapq.heapify(heap)
-        while heap and self._pool.free < target:
-            leaf = heapq.heappop(heap)[2]
-            parent = leaf.parent
-            if parent is None:
-                continue
-            del parent.children[int(leaf.tokens[0])]
-            self._let_go(leaf.spans)
-            last = not parent.children and parent.parent is not None
-            if last and (all_leaves or self._idle(parent)):
-                heapq.heappush(heap, (parent.used, id(parent), parent))
-        freed = self._pool.free - target + pages
+        before = self._pool.free
+        self._clock += 1
+        while self._pool.free < before + pages and (leaf := self._oldest()) is not None:
+            if all_leaves or self._idle(leaf):
+                self._remove(leaf)
+            else:
+                leaf.used = self._clock
+                self._enqueue(leaf)
+        freed = self._pool.free - before
         self.evicted += freed
         return freed
 
@@ -111,7 +113,8 @@ class RadixTree:
 
     def _attach(self, parent: _Node, tokens: Tokens, spans: Sequence[Span]) -> None:
         self._hold(spans)
-        parent.children[int(tokens[0])] = _Node(parent, tokens, spans, self._clock)
+        node = parent.children[int(tokens[0])] = _Node(parent, tokens, spans, self._clock)
+        self._enqueue(node)
 
     def _split(self, node: _Node, at: int) -> _Node:
         """Put a new node above `node` that takes its first `at` tokens."""
@@ -150,10 +153,24 @@ class RadixTree:
             for page in span.pages
         )
 
-    def _leaves(self) -> Iterator[_Node]:
-        stack = list(self._roots.values())
-        while stack:
-            node = stack.pop()
-            stack += node.children.values()
-            if node.parent is not None and not node.children:
-                yield node
+    def _oldest(self) -> _Node | None:
+        """The leaf that was not used for longest, out of the queue; None if all were used now."""
+        while self._queue and self._queue[0][0] < self._clock:
+            used, _, node = heapq.heappop(self._queue)
+            node.queued = False
+            if node.used > used:
+                self._enqueue(node)
+            elif not node.children:
+                return node
+        return None
+
+    def _enqueue(self, node: _Node) -> None:
+        if not node.queued and not node.children and node.parent is not None:
+            node.queued = True
+            heapq.heappush(self._queue, (node.used, next(self._queued), node))
+
+    def _remove(self, leaf: _Node) -> None:
+        if leaf.parent is not None:
+            del leaf.parent.children[int(leaf.tokens[0])]
+            self._let_go(leaf.spans)
+            self._enqueue(leaf.parent)

@@ -16,13 +16,14 @@ from ponder.runtime.errors import InputError, ModelError, unknown
 
 SWITCH = "PONDER_ISA"
 """Environment variable that names the instruction set to use instead of the best one."""
-FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2}
+FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
 TENSORS = (
     "embedding",
     "head",
     "norm",
     "cosines",
     "sines",
+    "frequencies",
     "attention_norm",
     "projection",
     "output",
@@ -30,6 +31,9 @@ TENSORS = (
     "gate",
     "up",
     "down",
+    "bias",
+    "query_norm",
+    "key_norm",
 )
 PHASES = ("linear", "attention", "other")
 FORBIDDEN, NOT_FINITE = -1, -2
@@ -42,11 +46,15 @@ class Shape(Structure):
         *((name, c_int32) for name in ("layers", "hidden", "intermediate", "heads", "kv_heads")),
         *((name, c_int32) for name in ("head_dim", "vocabulary", "positions")),
         ("epsilon", c_float),
+        ("scale", c_float),
     )
 
 
 class Work(Structure):
-    _fields_ = (("slots", c_void_p), ("length", c_int64), ("count", c_int64))
+    _fields_ = (
+        *((name, c_void_p) for name in ("slots", "positions", "homes", "shifts")),
+        *((name, c_int64) for name in ("length", "count")),
+    )
 
 
 class Step(Structure):
@@ -88,6 +96,9 @@ def library() -> ctypes.CDLL | None:
     doors.ponder_take.argtypes = [c_void_p, c_int32, c_int32, c_void_p]
     doors.ponder_step.argtypes = [c_void_p, POINTER(Step)]
     doors.ponder_head.argtypes = [c_void_p, c_void_p, c_int64, c_void_p]
+    doors.ponder_linear.argtypes = [
+        *(c_char_p, c_int32, c_void_p, c_int64, c_int64, c_void_p, c_int64, c_void_p),
+    ]
     doors.ponder_draw.argtypes = [c_void_p, c_void_p, c_void_p, c_int64, POINTER(Draw)]
     return doors
 
@@ -100,7 +111,10 @@ def loaded() -> ctypes.CDLL:
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """What this machine and this build have, best first; empty where nothing was built."""
+    """What this machine and this build have, best first; empty where nothing was built.
+
+    Those after "portable" are used only where `SWITCH` names them.
+    """
     doors = library()
     return () if doors is None else tuple(doors.ponder_isas().decode().split())
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ponder.runtime.values import Prompt
 
 if TYPE_CHECKING:
     import torch
+
+    from ponder.runtime.models.heads import Head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class ModelConfig:
     qk_norm: bool = False
     """Each head's query and key is RMS-normed before it is rotated."""
     rope_scaling: RopeScaling | None = None
+    language_head: bool = True
+    """False: the model has other heads, and no logits."""
 
 
 class Tokenizer(Protocol):
@@ -82,3 +86,4 @@ class LoadedModel:
     are tied.
     """
     tokenizer: Tokenizer
+    heads: Mapping[str, Head] = field(default_factory=dict[str, "Head"])

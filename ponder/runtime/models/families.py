@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ponder.runtime.errors import CapabilityError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
@@ -29,3 +31,11 @@ FAMILIES: Final[Mapping[str, Family]] = {
 }
 """By what config.json calls `model_type` and GGUF `general.architecture`."""
 KNOWN: Final = ", ".join(FAMILIES)
+
+
+def require_family(architecture: str) -> None:
+    """Raises `CapabilityError` for one that no decoder here runs."""
+    if architecture not in FAMILIES:
+        raise CapabilityError(
+            f"architecture {architecture!r} is not one this engine runs; it runs {KNOWN}"
+        )

@@ -27,7 +27,7 @@ MOST_LAYERS: Final = 4096
 
 
 def shapes(config: ModelConfig) -> dict[str, Shape]:
-    """Every tensor of the model; `lm_head.weight` only where embeddings are not tied."""
+    """Every tensor of the model but its heads; `lm_head.weight` only where it is not tied."""
     hidden, inner = config.hidden, config.intermediate
     queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
     layer: dict[str, Shape] = {
@@ -50,7 +50,7 @@ def shapes(config: ModelConfig) -> dict[str, Shape]:
     for i in range(config.layers):
         table |= {f"model.layers.{i}.{name}": shape for name, shape in layer.items()}
     table[NORM] = (hidden,)
-    if not config.tied_embeddings:
+    if config.language_head and not config.tied_embeddings:
         table[HEAD] = (config.vocabulary, hidden)
     return table
 

@@ -14,14 +14,31 @@ from torch import Tensor
 from ponder.runtime.models.config import ModelConfig
 
 
-def rotary_table(config: ModelConfig) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, [context_length, head_dim / 2] each."""
+def rotary_frequencies(config: ModelConfig) -> Tensor:
+    """Radians a position, float64 [head_dim / 2]."""
     half = torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
     frequencies = config.rope_theta**-half
     if config.rope_scaling:
         frequencies /= torch.tensor(config.rope_scaling.divisors, dtype=torch.float64)
-    angles = torch.arange(config.context_length, dtype=torch.float64)[:, None] * frequencies
+    return frequencies
+
+
+def rotary_table(config: ModelConfig) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, [context_length, head_dim / 2] each."""
+    angles = _angles(config, torch.arange(config.context_length))
     return angles.cos().float(), angles.sin().float()
+
+
+def turn(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines for any integers, [positions, 1, head_dim / 2] each: differences of
+    positions may be negative, or larger than the context.
+    """
+    angles = _angles(config, positions)[:, None]
+    return angles.cos().float(), angles.sin().float()
+
+
+def _angles(config: ModelConfig, positions: Tensor) -> Tensor:
+    return positions.to(torch.float64)[:, None] * rotary_frequencies(config)
 
 
 def score_scale(config: ModelConfig) -> float:

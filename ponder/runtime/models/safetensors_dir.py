@@ -1,5 +1,5 @@
 """Opens a directory in the Hugging Face layout: config.json, safetensors (whole or sharded),
-tokeniser.
+tokeniser; and the heads of value and reward models.
 
 Only safetensors are read: pickles run code. What the decoder has not (sliding windows, further
 biases, quantised weights) is refused by name. Config defaults are those of the family's class in
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -17,6 +18,7 @@ from ponder.runtime.errors import InputError
 from ponder.runtime.models import layout
 from ponder.runtime.models.config import LoadedModel, ModelConfig
 from ponder.runtime.models.families import FAMILIES, KNOWN
+from ponder.runtime.models.heads import headed, heads_of, is_head
 from ponder.runtime.models.json_file import count, number, read_json
 from ponder.runtime.models.rope_json import read_rope
 
@@ -48,8 +50,11 @@ def load_directory(path: Path, *, dtype: layout.Precision, name: str) -> LoadedM
 
     config = read_config(path / "config.json")
     tokenizer = tokenizer_from_directory(path, vocabulary=config.vocabulary)
-    weights = _read_weights(path, config, dtype)
-    return LoadedModel(name=name, config=config, weights=weights, tokenizer=tokenizer)
+    config, weights = _read_weights(path, config, dtype)
+    found = heads_of(weights, read_json(path / "config.json"), path)
+    if not (config.language_head or found):
+        raise InputError(f"{path}: neither {layout.HEAD!r} nor another head; get the files again")
+    return LoadedModel(name=name, config=config, weights=weights, tokenizer=tokenizer, heads=found)
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -88,6 +93,7 @@ def read_config(path: Path) -> ModelConfig:
         qkv_bias=family.qkv_bias,
         qk_norm=family.qk_norm,
         rope_scaling=rope.scaling,
+        language_head=not headed(raw),
     )
     layout.check_config(config, path)
     return config
@@ -101,17 +107,20 @@ def _full_attention(kinds: object) -> bool:
 
 def _read_weights(
     path: Path, config: ModelConfig, dtype: layout.Precision
-) -> dict[str, torch.Tensor]:
+) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
+    """Weights and heads; and the shape, which has a head over the vocabulary if the files do."""
     from safetensors import SafetensorError
 
     files = _files(path)
-    wanted = layout.shapes(config)
     found: dict[str, tuple[int, ...]] = {}
     weights: dict[str, torch.Tensor] = {}
     try:
         for file in files:
             with _opened(file) as opened:
                 found |= _shapes(opened, config, file)
+        heads = {name: shape for name, shape in found.items() if is_head(name)}
+        config = replace(config, language_head=config.language_head or layout.HEAD in found)
+        wanted = layout.shapes(config) | heads
         layout.check_tensors(found, wanted, path, architecture=config.architecture)
         for file in files:
             with _opened(file) as opened:
@@ -122,7 +131,7 @@ def _read_weights(
             f"{path}: the weights cannot be read ({error}); the file is cut short or corrupt, "
             "get it again"
         ) from error
-    return {name: weights[name] for name in wanted}
+    return config, {name: weights[name] for name in wanted}
 
 
 def _files(path: Path) -> list[Path]:

@@ -1,8 +1,9 @@
 """The seam between the engine's tables and what computes: works in, hidden states, logits and draws
 out.
 
-`TorchRunner` runs anywhere torch does and is the oracle; `NativeLlama` is the compiled step. A
-runner owns the KV memory behind the pool's page numbers; it knows nothing of branches or jobs.
+`TorchRunner` runs anywhere torch does and is the oracle; `NativeLlama` is the compiled step,
+`TritonRunner` the GPU's. A runner owns the KV memory behind the pool's page numbers; it knows
+nothing of branches or jobs.
 """
 
 from __future__ import annotations
@@ -82,6 +83,11 @@ class Runner(Protocol):
         ...
 
     @property
+    def shifts(self) -> bool:
+        """Whether works may have holes, positions, homes and shifts."""
+        ...
+
+    @property
     def time(self) -> StepTime: ...
 
     @property
@@ -93,6 +99,10 @@ class Runner(Protocol):
 
     def page_bytes(self) -> int:
         """Bytes a KV page takes."""
+        ...
+
+    def kv_bytes(self) -> int:
+        """Bytes of KV memory that an engine takes unasked."""
         ...
 
     def reserve(self, pages: int) -> None:

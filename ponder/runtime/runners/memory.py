@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,11 @@ def allocate_memory(config: ModelConfig, pages: int) -> KVMemory:
             "gives; open the engine with fewer pages"
         ) from error
     return KVMemory(keys=tensor_of(keys), values=tensor_of(values))
+
+
+def host_kv_bytes() -> int:
+    """A quarter of the machine's memory, up to 4 GiB."""
+    return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4, 4 << 30)
 
 
 def page_bytes(config: ModelConfig) -> int:

@@ -1,4 +1,5 @@
-"""The Llama decoder as one native call a step: packs the weights once, then hands over addresses.
+"""The Llama decoder and its kin as one native call a step: packs the weights once, then hands over
+addresses.
 
 A row's results are bit-equal whatever else is in the step, however a prompt is cut into chunks, and
 with one thread or many (DESIGN 4.1). KV is bfloat16 unless weights are float32. Knows nothing of
@@ -21,12 +22,13 @@ from torch import Tensor
 from ponder.runtime.errors import ModelError, PoolExhausted
 from ponder.runtime.kernels import native
 from ponder.runtime.models.config import ModelConfig
-from ponder.runtime.models.rotary import rotary_table
-from ponder.runtime.runners.api import PAGE, StepTime, Work
+from ponder.runtime.models.rotary import rotary_frequencies, rotary_table, score_scale
+from ponder.runtime.runners.api import BLOCK, PAGE, Ints, StepTime, Work
+from ponder.runtime.runners.memory import host_kv_bytes
 from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, biased
-from ponder.runtime.runners.torch_llama import Weights
+from ponder.runtime.runners.weights import Weights
 
-WeightFormat = Literal["float32", "bfloat16", "int8"]
+WeightFormat = Literal["float32", "bfloat16", "int8", "int4"]
 _ALIGNMENT = 64
 _FAULTS = {native.FORBIDDEN: FORBIDDEN, native.NOT_FINITE: NOT_FINITE}
 
@@ -35,6 +37,7 @@ class NativeLlama:
     """A `Runner`. See the module."""
 
     torch_threads = 1
+    shifts = True
 
     def __init__(
         self,
@@ -49,7 +52,9 @@ class NativeLlama:
         Args:
             config: a shape that `native.runs` allows.
             weights: by their Hugging Face names.
-            weight_format: int8 rounds weights by output channel and activations by token.
+            weight_format: what linear weights are rounded to. "int8" and "int4" do so in groups of
+                32 along the inner dimension, and round activations to 8 bits in the same groups;
+                with "int4" the head is int8.
             threads: that share a step, the caller's among them.
         """
         self.config = config
@@ -60,7 +65,7 @@ class NativeLlama:
         self._doors = native.loaded()
         self._model = ctypes.c_void_p()
         answer = self._doors.ponder_open(
-            _shape(config), native.FORMATS[weight_format], isa.encode(), threads, self._model
+            native_shape(config), native.FORMATS[weight_format], isa.encode(), threads, self._model
         )
         native.check(answer, "opening the native step")
         finalize(self, self._doors.ponder_close, self._model.value)
@@ -72,6 +77,9 @@ class NativeLlama:
     def page_bytes(self) -> int:
         width = 4 if self.weight_format == "float32" else 2
         return 2 * width * PAGE * self.config.layers * self.config.kv_heads * self.config.head_dim
+
+    def kv_bytes(self) -> int:
+        return host_kv_bytes()
 
     def reserve(self, pages: int) -> None:
         half = pages * self.page_bytes() // 2
@@ -90,11 +98,10 @@ class NativeLlama:
         tokens = np.concatenate([np.asarray(work.tokens, np.int64) for work in works])
         wanted = _wanted(works)
         hidden = torch.empty(len(wanted), self.config.hidden)
-        # Views keep their places in one run of memory; a copy is only made where one does not.
-        slots = [np.ascontiguousarray(work.slots, np.int64) for work in works]
+        held: list[Ints] = []
         step = native.Step(
             tokens=tokens.ctypes.data,
-            works=_native_works(works, slots),
+            works=(native.Work * len(works))(*(_native_work(work, held) for work in works)),
             work_count=len(works),
             wanted=wanted.ctypes.data,
             wanted_count=len(wanted),
@@ -103,34 +110,39 @@ class NativeLlama:
             pages=self._pages,
             hidden=hidden.data_ptr(),
         )
-        native.check(self._doors.ponder_step(self._model, step), "a native step")
-        for phase, nanoseconds in zip(native.PHASES, step.nanoseconds, strict=True):
-            setattr(self.time, phase, getattr(self.time, phase) + nanoseconds / 1e9)
+        start = time.perf_counter()
+        answer = self._doors.ponder_step(self._model, step)
+        seconds = time.perf_counter() - start
+        native.check(answer, "a native step")
+        linear, attention = (step.nanoseconds[i] / 1e9 for i in range(2))
+        self.time.linear += linear
+        self.time.attention += attention
+        self.time.other += seconds - linear - attention
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        start = time.perf_counter()
         hidden = hidden.float().contiguous()
         logits = torch.empty(len(hidden), self.config.vocabulary)
+        start = time.perf_counter()
         answer = self._doors.ponder_head(
             self._model, hidden.data_ptr(), len(hidden), logits.data_ptr()
         )
-        native.check(answer, "native logits")
         self.time.head += time.perf_counter() - start
+        native.check(answer, "native logits")
         return logits
 
     def draw(self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> list[Draw]:
-        start = time.perf_counter()
         logits = logits.contiguous()
         shaped = biased(logits, rules).contiguous()
         draws = (native.Draw * len(rules))(
             *(_native_draw(rule, u) for rule, u in zip(rules, uniforms, strict=True))
         )
+        start = time.perf_counter()
         answer = self._doors.ponder_draw(
             self._model, logits.data_ptr(), shaped.data_ptr(), len(rules), draws
         )
-        native.check(answer, "native sampling")
         self.time.sampling += time.perf_counter() - start
+        native.check(answer, "native sampling")
         return [
             Draw(fault=_FAULTS[d.token]) if d.token < 0 else Draw(token=d.token, logprob=d.logprob)
             for d in draws
@@ -139,18 +151,20 @@ class NativeLlama:
     def _pack(self, source: Weights) -> None:
         config = self.config
         embedding = source.take("model.embed_tokens.weight")
-        head = embedding if config.tied_embeddings else source.take("lm_head.weight")
         cosines, sines = rotary_table(config)
         for kind, tensor in (
             ("embedding", embedding),
-            ("head", head),
             ("norm", source.take("model.norm.weight")),
             ("cosines", cosines),
             ("sines", sines),
+            ("frequencies", rotary_frequencies(config)),
         ):
             self._take(kind, 0, tensor)
+        if config.language_head:
+            tied = config.tied_embeddings
+            self._take("head", 0, embedding if tied else source.take("lm_head.weight"))
         for i in range(config.layers):
-            for kind, names in _LAYER.items():
+            for kind, names in _layer_of(config).items():
                 self._take(kind, i, source.take(*(f"model.layers.{i}.{name}" for name in names)))
 
     def _take(self, kind: str, layer: int, tensor: Tensor) -> None:
@@ -173,7 +187,17 @@ _LAYER = {
 }
 
 
-def _shape(config: ModelConfig) -> native.Shape:
+def _layer_of(config: ModelConfig) -> dict[str, tuple[str, ...]]:
+    layer = dict(_LAYER)
+    if config.qkv_bias:
+        layer["bias"] = tuple(f"self_attn.{name}_proj.bias" for name in "qkv")
+    if config.qk_norm:
+        layer["query_norm"] = ("self_attn.q_norm.weight",)
+        layer["key_norm"] = ("self_attn.k_norm.weight",)
+    return layer
+
+
+def native_shape(config: ModelConfig) -> native.Shape:
     return native.Shape(
         layers=config.layers,
         hidden=config.hidden,
@@ -184,6 +208,7 @@ def _shape(config: ModelConfig) -> native.Shape:
         vocabulary=config.vocabulary,
         positions=config.context_length,
         epsilon=config.norm_epsilon,
+        scale=score_scale(config),
     )
 
 
@@ -203,15 +228,27 @@ def _aligned(size: int) -> npt.NDArray[np.uint8]:
     return room[start : start + size]
 
 
-def _native_works(
-    works: Sequence[Work], slots: Sequence[npt.NDArray[np.int64]]
-) -> ctypes.Array[native.Work]:
-    return (native.Work * len(works))(
-        *(
-            native.Work(slots=places.ctypes.data, length=len(places), count=len(work.tokens))
-            for work, places in zip(works, slots, strict=True)
-        )
+def _native_work(work: Work, held: list[Ints]) -> native.Work:
+    """Its addresses are valid as long as `held`."""
+    count, length = len(work.tokens), len(work.slots)
+    return native.Work(
+        slots=_address(work.slots, length, held),
+        positions=_address(work.positions, count, held),
+        homes=_address(work.homes, count, held),
+        shifts=_address(work.shifts, -(-length // BLOCK), held),
+        length=length,
+        count=count,
     )
+
+
+def _address(numbers: Ints | None, count: int, held: list[Ints]) -> int | None:
+    if numbers is None:
+        return None
+    if len(numbers) != count:
+        raise ModelError(f"a work has {len(numbers)} numbers for {count}: a bug in the engine")
+    # Views keep their places in one run of memory; a copy is only made where one does not.
+    held.append(np.ascontiguousarray(numbers, np.int64))
+    return held[-1].ctypes.data
 
 
 def _native_draw(rule: Rule, uniform: float) -> native.Draw:

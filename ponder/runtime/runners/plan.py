@@ -4,17 +4,19 @@ which rows attend to which places.
 Attention is a list of blocks, each a rectangle of rows times places; a row may be in several blocks
 that share nothing, and its partial results merge exactly. A run of places that many branches share
 is one block for all of them, so it is read once (Hydragen, arXiv 2402.05099; DeFT, arXiv
-2404.00242). One plan serves all layers, and any kernel. Knows no tensors.
+2404.00242). All places of a block are at one shift: a row has a query for each shift it reads at
+(Hogwild, arXiv 2504.06261). One plan serves all layers, and any kernel. Knows no tensors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from ponder.runtime.runners.api import Ints, Slots, Work
+from ponder.runtime.runners.api import BLOCK, Ints, Slots, Work
 
 WORTH = 256
 """Places times saved readers below which a shared run is read by each row for itself: a block costs
@@ -22,18 +24,20 @@ about ten dispatches a layer.
 """
 KEYS = 2048
 """Most places in one block of a chunk; bounds the memory of its scores."""
+_SHIFTED = 40
+"""Bits of a place's number; its shift goes above them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Block:
-    """Rows that attend to places: item b's rows all look at item b's places."""
+    """Queries that attend to places: item b's queries all look at item b's places."""
 
-    rows: Ints
-    """[items, queries]; -1 is padding."""
+    queries: Ints
+    """[items, queries], into those of the plan; -1 is padding."""
     slots: Ints
     """[items, places], padded with a place of the item's own."""
     limits: Ints
-    """[items, queries]: a row sees the places before its limit."""
+    """[items, queries]: a query sees the places before its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,6 +46,12 @@ class StepPlan:
     """[rows]"""
     positions: Ints
     """[rows]"""
+    homes: Ints | None
+    """[rows], the positions that keys are rotated for; None: those of the rows."""
+    turned: Ints
+    """[queries - rows]: the row of each query beyond the rows' own."""
+    turns: Ints
+    """[queries - rows]: the position it is rotated for."""
     writes: Ints
     """[rows]: the place of each row's own KV, filled in a layer before anybody attends there."""
     blocks: tuple[Block, ...]
@@ -57,14 +67,23 @@ def make_plan(works: Sequence[Work]) -> StepPlan:
     """Lay the rows of all works out in order and find what they share."""
     counts = np.asarray([len(work.tokens) for work in works], np.int64)
     ends = np.cumsum(counts)
-    placed = [_Placed(w, int(end - n)) for w, end, n in zip(works, ends, counts, strict=True)]
+    positions = np.concatenate([_positions(work) for work in works])
+    queries = _Queries(positions)
+    placed = [
+        _Placed(work, int(end - n), queries)
+        for work, end, n in zip(works, ends, counts, strict=True)
+    ]
     blocks = tuple(_Grouping(placed).blocks())
+    homes = [_positions(work) if work.homes is None else work.homes for work in works]
     return StepPlan(
         tokens=np.asarray([token for work in works for token in work.tokens], np.int64),
-        positions=np.asarray([p for w in works for p in range(w.past, len(w.slots))], np.int64),
+        positions=positions,
+        homes=np.concatenate(homes) if any(work.homes is not None for work in works) else None,
+        turned=queries.turned,
+        turns=queries.turns,
         writes=np.concatenate([work.slots[work.past :] for work in works]),
         blocks=blocks,
-        merge=_merge_table(blocks, int(ends[-1])),
+        merge=_merge_table(blocks, queries),
         wanted=np.asarray(
             [
                 row
@@ -84,20 +103,87 @@ def common(a: Ints, b: Ints) -> int:
     return first if shorter and different[first] else shorter
 
 
-class _Placed:
-    """A work whose rows start at `row`; places before `start` are already covered by blocks."""
+def _positions(work: Work) -> Ints:
+    return np.arange(work.past, len(work.slots)) if work.positions is None else work.positions
 
-    __slots__ = ("past", "row", "start", "work")
 
-    def __init__(self, work: Work, row: int) -> None:
-        self.work = work
-        self.row = row
-        self.past = work.slots[: work.past]
-        self.start = 0
+class _Queries:
+    """The rows' own queries, then one more for each row and shift."""
+
+    def __init__(self, positions: Ints) -> None:
+        self.rows = len(positions)
+        self._positions = positions
+        self._starts: dict[tuple[int, int], int] = {}
+        self._turned: list[Ints] = []
+        self._turns: list[Ints] = []
+        self._count = len(positions)
 
     @property
-    def rows(self) -> Ints:
-        return np.arange(self.row, self.row + len(self.work.tokens))
+    def turned(self) -> Ints:
+        return np.concatenate([np.empty(0, np.int64), *self._turned])
+
+    @property
+    def turns(self) -> Ints:
+        return np.concatenate([np.empty(0, np.int64), *self._turns])
+
+    @property
+    def owners(self) -> Ints:
+        """The row of each query."""
+        return np.concatenate([np.arange(self.rows), *self._turned])
+
+    def at(self, row: int, count: int, shift: int) -> Ints:
+        """The queries of `count` rows from `row` on, for places at a shift."""
+        if not shift:
+            return np.arange(row, row + count)
+        if (row, shift) not in self._starts:
+            rows = np.arange(row, row + count)
+            self._starts[row, shift] = self._count
+            self._turned.append(rows)
+            self._turns.append(self._positions[rows] - shift)
+            self._count += count
+        start = self._starts[row, shift]
+        return np.arange(start, start + count)
+
+
+class _Placed:
+    """A work whose rows start at `row`, without its holes; places before `start` are already
+    covered by blocks.
+    """
+
+    __slots__ = ("_queries", "_row", "count", "keys", "past", "shifts", "slots", "start")
+
+    def __init__(self, work: Work, row: int, queries: _Queries) -> None:
+        self.count = len(work.tokens)
+        self.start = 0
+        self.slots = work.slots
+        self.shifts: Ints | None = None
+        if work.shifts is not None:
+            self.shifts = np.repeat(work.shifts, BLOCK)[: len(work.slots)]
+        if work.positions is not None or work.shifts is not None:
+            real = work.slots >= 0
+            self.slots = work.slots[real]
+            self.shifts = None if self.shifts is None else self.shifts[real]
+        self.past = len(self.slots) - self.count
+        self.keys = self.slots
+        """Equal where place and shift are."""
+        if self.shifts is not None:
+            self.keys = self.slots + (self.shifts << _SHIFTED)
+        self._queries = queries
+        self._row = row
+
+    def queries(self, place: int) -> Ints:
+        """Of its rows, for places at the shift of this one."""
+        shift = 0 if self.shifts is None else int(self.shifts[place])
+        return self._queries.at(self._row, self.count, shift)
+
+    def runs(self, start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+        """Cuts `start` to `stop` where the shift changes, and into runs of `size` at most."""
+        edges = [start, stop]
+        if self.shifts is not None:
+            inside = self.shifts[start:stop]
+            edges[1:1] = (start + 1 + np.flatnonzero(inside[1:] != inside[:-1])).tolist()
+        for low, high in pairwise(edges):
+            yield from ((at, min(at + size, high)) for at in range(low, high, size))
 
 
 class _Grouping:
@@ -127,16 +213,11 @@ class _Grouping:
         start = group[0].start
         if (end - start) * (len(group) - 1) < WORTH:
             return
-        rows = np.concatenate([work.rows for work in group])
-        for low in range(start, end, KEYS):
-            slots = group[0].past[low : min(low + KEYS, end)]
-            self._shared.append(
-                Block(
-                    rows=rows[None],
-                    slots=slots[None],
-                    limits=np.full((1, len(rows)), len(slots)),
-                )
-            )
+        for low, high in group[0].runs(start, end, KEYS):
+            slots = group[0].slots[low:high]
+            queries = np.concatenate([work.queries(low) for work in group])
+            limits = np.full((1, len(queries)), len(slots))
+            self._shared.append(Block(queries=queries[None], slots=slots[None], limits=limits))
         for work in group:
             work.start = end
 
@@ -145,61 +226,61 @@ def _partition(group: Iterable[_Placed], depth: int) -> list[list[_Placed]]:
     """By the place at `depth`; works that end there share no more."""
     parts: dict[int, list[_Placed]] = {}
     for work in group:
-        if len(work.past) > depth:
-            parts.setdefault(int(work.past[depth]), []).append(work)
+        if work.past > depth:
+            parts.setdefault(int(work.keys[depth]), []).append(work)
     return list(parts.values())
 
 
 def _common(group: Sequence[_Placed], depth: int) -> int:
-    first = group[0].past[depth:]
+    first = group[0].keys[depth : group[0].past]
     for work in group[1:]:
-        first = first[: common(first, work.past[depth:])]
+        first = first[: common(first, work.keys[depth : work.past])]
     return depth + len(first)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Piece:
-    rows: Ints
+    queries: Ints
     slots: Slots
     limits: Ints
 
 
-def _own(placed: _Placed) -> Iterable[_Piece]:
+def _own(work: _Placed) -> Iterable[_Piece]:
     """What no other work reads with it: the rest of its past, and its own new rows, causally."""
-    work, rows = placed.work, placed.rows
-    size = len(work.slots) if len(rows) == 1 else KEYS
-    for low in range(placed.start, len(work.slots), size):
-        slots = work.slots[low : low + size]
-        limits = np.clip(np.arange(work.past + 1, len(work.slots) + 1) - low, 0, len(slots))
-        yield _Piece(rows=rows, slots=slots, limits=limits)
+    total = len(work.slots)
+    for low, high in work.runs(work.start, total, total if work.count == 1 else KEYS):
+        limits = np.clip(np.arange(work.past + 1, total + 1) - low, 0, high - low)
+        yield _Piece(queries=work.queries(low), slots=work.slots[low:high], limits=limits)
 
 
 def _pack(pieces: Iterable[_Piece]) -> Iterable[Block]:
     """Pieces of like size side by side, so that padding at most doubles either side."""
     sizes: dict[tuple[int, int], list[_Piece]] = {}
     for piece in pieces:
-        key = (len(piece.rows).bit_length(), max(len(piece.slots), 32).bit_length())
+        key = (len(piece.queries).bit_length(), max(len(piece.slots), 32).bit_length())
         sizes.setdefault(key, []).append(piece)
     for group in sizes.values():
-        queries = max(len(piece.rows) for piece in group)
+        width = max(len(piece.queries) for piece in group)
         places = max(len(piece.slots) for piece in group)
-        rows = np.full((len(group), queries), -1)
+        queries = np.full((len(group), width), -1)
         slots = np.empty((len(group), places), np.int64)
-        limits = np.zeros((len(group), queries), np.int64)
+        limits = np.zeros((len(group), width), np.int64)
         for i, piece in enumerate(group):
-            rows[i, : len(piece.rows)] = piece.rows
-            limits[i, : len(piece.rows)] = piece.limits
+            queries[i, : len(piece.queries)] = piece.queries
+            limits[i, : len(piece.queries)] = piece.limits
             slots[i, : len(piece.slots)] = piece.slots
             slots[i, len(piece.slots) :] = piece.slots[-1]
-        yield Block(rows=rows, slots=slots, limits=limits)
+        yield Block(queries=queries, slots=slots, limits=limits)
 
 
-def _merge_table(blocks: Sequence[Block], rows: int) -> Ints:
-    owners = np.concatenate([block.rows.reshape(-1) for block in blocks])
-    parts = np.flatnonzero(owners >= 0)
-    order = parts[np.argsort(owners[parts], kind="stable")]
-    counts = np.bincount(owners[order], minlength=rows)
-    table = np.full((rows, int(counts.max())), len(owners))
-    column = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    table[owners[order], column] = order
+def _merge_table(blocks: Sequence[Block], queries: _Queries) -> Ints:
+    asked = np.concatenate([block.queries.reshape(-1) for block in blocks])
+    parts = np.flatnonzero(asked >= 0)
+    rows = queries.owners[asked[parts]]
+    order = np.argsort(rows, kind="stable")
+    parts, rows = parts[order], rows[order]
+    counts = np.bincount(rows, minlength=queries.rows)
+    table = np.full((queries.rows, int(counts.max())), len(asked))
+    column = np.arange(len(parts)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table[rows, column] = parts
     return table

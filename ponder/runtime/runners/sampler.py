@@ -76,6 +76,10 @@ def make_rule(params: Sampling, vocabulary: int) -> Rule:
 
 def log_normalisers(logits: Tensor) -> Tensor:
     """Log of the sum of exponentials a row, [rows]; not finite where the row is not."""
+    if logits.is_cuda:  # torch's order there depends on the number of rows
+        from ponder.runtime.kernels.gpu.norm import log_sum_exp
+
+        return log_sum_exp(logits)
     top = logits.amax(dim=-1, keepdim=True)
     return (top + (logits - top).exp_().sum(dim=-1, keepdim=True).log()).squeeze(-1)
 
@@ -96,7 +100,9 @@ def draw(logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> li
     if len(sampled):
         some = shaped if len(sampled) == len(rules) else shaped[sampled]
         kept = [rules[i] for i in integers(sampled)]
-        points = torch.tensor([uniforms[i] for i in integers(sampled)], dtype=torch.float64)
+        points = torch.tensor(
+            [uniforms[i] for i in integers(sampled)], dtype=torch.float64, device=logits.device
+        )
         tokens[sampled] = _invert(_weights(some, kept), points)
     chosen = logits.gather(1, tokens[:, None]).squeeze(1).double() - norms.double()
     empty = shaped.gather(1, tokens[:, None]).squeeze(1) == -torch.inf
@@ -125,13 +131,13 @@ def biased(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
         return logits
     which = torch.cat([torch.full_like(rules[i].biased, i) for i in rows])
     ids = torch.cat([rules[i].biased for i in rows])
-    nats = torch.cat([rules[i].nats for i in rows])
+    nats = torch.cat([rules[i].nats for i in rows]).to(logits.device)
     return logits.index_put((which, ids), nats, accumulate=True)
 
 
 def _weights(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
     """Unnormalised probabilities after temperature and truncation, [rows, vocabulary]."""
-    temperature = _temperatures(rules)
+    temperature = _temperatures(rules, logits.device)
     weights = ((logits - logits.amax(dim=-1, keepdim=True)) / temperature).exp_()
     rows = [i for i, rule in enumerate(rules) if rule.truncates]
     if len(rows) == len(rules):
@@ -142,25 +148,27 @@ def _weights(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
     return weights
 
 
-def _temperatures(rules: Sequence[Rule]) -> Tensor:
+def _temperatures(rules: Sequence[Rule], device: torch.device) -> Tensor:
     """[rows, 1], kept where float32 can divide by them."""
-    return torch.tensor([[min(max(rule.temperature, 1e-30), 1e30)] for rule in rules])
+    return torch.tensor(
+        [[min(max(rule.temperature, 1e-30), 1e30)] for rule in rules], device=device
+    )
 
 
 def _kept(logits: Tensor, weights: Tensor, rules: Sequence[Rule]) -> Tensor:
     """Marks what truncation leaves. Top-k, min-p and top-p each keep a beginning of the ranking, so
     together they are one count a row.
     """
-    ids = logits.shape[1]
-    top_k = torch.tensor([[rule.top_k or ids] for rule in rules])
-    min_p = torch.tensor([[rule.min_p] for rule in rules], dtype=torch.float64)
-    top_p = torch.tensor([[rule.top_p] for rule in rules], dtype=torch.float64)
+    ids, device = logits.shape[1], logits.device
+    top_k = torch.tensor([[rule.top_k or ids] for rule in rules], device=device)
+    min_p = torch.tensor([[rule.min_p] for rule in rules], dtype=torch.float64, device=device)
+    top_p = torch.tensor([[rule.top_p] for rule in rules], dtype=torch.float64, device=device)
     total = weights.masked_fill(weights < min_p, 0.0).sum(dim=-1, keepdim=True, dtype=torch.float64)
     look = min(ids, max([FIRST_LOOK, *(rule.top_k or 0 for rule in rules)]))
     while True:
         ranked = logits.topk(look, dim=-1).values
-        shares = ((ranked - ranked[:, :1]) / _temperatures(rules)).exp_().double()
-        shares[(torch.arange(look) >= top_k) | (shares < min_p)] = 0.0
+        shares = ((ranked - ranked[:, :1]) / _temperatures(rules, device)).exp_().double()
+        shares[(torch.arange(look, device=device) >= top_k) | (shares < min_p)] = 0.0
         total = torch.where(top_k < ids, shares.sum(dim=-1, keepdim=True), total)
         before = shares.cumsum(dim=-1) - shares
         counts = ((before < top_p * total) & (shares > 0)).sum(dim=-1, keepdim=True).clamp_min(1)
@@ -189,7 +197,8 @@ def _invert(weights: Tensor, uniforms: Tensor) -> Tensor:
     points = uniforms[:, None] * sums[:, -1:]
     run = _first_above(sums, points)
     rest = points - functional.pad(sums, (1, 0)).gather(1, run)
-    inside = runs[torch.arange(len(runs)), run.view(-1)].double().cumsum(dim=-1).nan_to_num(0.0)
+    rows = torch.arange(len(runs), device=runs.device)
+    inside = runs[rows, run.view(-1)].double().cumsum(dim=-1).nan_to_num(0.0)
     token = run * RUN + _first_above(inside, rest)
     return token.view(-1).clamp_max(weights.shape[1] - 1)
 

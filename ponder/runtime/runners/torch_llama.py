@@ -15,36 +15,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ponder.runtime.errors import CapabilityError, ModelError
+from ponder.runtime.errors import ModelError
 from ponder.runtime.kernels.arrays import tensor_of
 from ponder.runtime.kernels.reference import merge, partial_attention
 from ponder.runtime.models.config import ModelConfig
-from ponder.runtime.models.families import FAMILIES, KNOWN
-from ponder.runtime.models.rotary import rotary_table, rotate, score_scale
+from ponder.runtime.models.families import require_family
+from ponder.runtime.models.rotary import rotary_table, rotate, score_scale, turn
+from ponder.runtime.runners.api import Ints
 from ponder.runtime.runners.memory import KVMemory
 from ponder.runtime.runners.plan import Block, StepPlan
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Layer:
-    attention_norm: Tensor
-    qkv: Tensor
-    """[(heads + 2 * kv_heads) * head_dim, hidden]"""
-    qkv_bias: Tensor | None
-    head_norm: Tensor | None
-    """[heads + kv_heads, head_dim], of queries, then keys."""
-    output: Tensor
-    mlp_norm: Tensor
-    gate_up: Tensor
-    """[2 * intermediate, hidden]"""
-    down: Tensor
+from ponder.runtime.runners.weights import Layer, Weights, language_head, load_layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Reads:
     """A block's index tensors, made once a step for all layers."""
 
-    rows: Tensor
+    queries: Tensor
     """[items * queries]"""
     places: Tensor
     """[kv_heads * items * places], into memory flattened over heads."""
@@ -52,20 +39,29 @@ class _Reads:
     shape: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Turns:
+    """Cosines and sines of a step, [.., 1, head_dim / 2] each, made once for all layers."""
+
+    rows: tuple[Tensor, Tensor]
+    keys: tuple[Tensor, Tensor] | None
+    """None where keys turn as their rows do."""
+    turned: Tensor
+    """Rows with more queries, one each time."""
+    more: tuple[Tensor, Tensor]
+
+
 class Llama:
     """Weights ready to run."""
 
     def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
-        if config.architecture not in FAMILIES:
-            raise CapabilityError(
-                f"architecture {config.architecture!r} is not one this engine runs; it runs {KNOWN}"
-            )
+        require_family(config.architecture)
         self.config = config
         source = Weights(weights)
         self._embedding = source.take("model.embed_tokens.weight")
-        self._head = self._embedding if config.tied_embeddings else source.take("lm_head.weight")
+        self._head = language_head(config, source, self._embedding)
         self._norm = source.take("model.norm.weight")
-        self._layers = [_layer(source, config, i) for i in range(config.layers)]
+        self._layers = [load_layer(source, config, i) for i in range(config.layers)]
         self._cosines, self._sines = rotary_table(config)
         self._scale = score_scale(config)
 
@@ -73,8 +69,7 @@ class Llama:
         """Run the step; returns the normed last hidden states of the wanted rows, [wanted,
         hidden].
         """
-        positions = tensor_of(plan.positions)
-        turn = (self._cosines[positions][:, None], self._sines[positions][:, None])
+        turns = self._turns(plan)
         writes = tensor_of(plan.writes)
         reads = [self._reads(block, memory) for block in plan.blocks]
         parts = tensor_of(plan.merge)
@@ -82,7 +77,7 @@ class Llama:
         for i, layer in enumerate(self._layers):
             keys, values = memory.keys[i], memory.values[i]
             query = self._project(
-                self._normed(x, layer.attention_norm), layer, turn, writes, keys, values
+                self._normed(x, layer.attention_norm), layer, turns, writes, keys, values
             )
             attended = self._attend(query, keys, values, reads, parts)
             x = x + functional.linear(attended, layer.output)
@@ -94,6 +89,8 @@ class Llama:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[rows, vocabulary] from [rows, hidden]."""
+        if self._head is None:
+            raise ModelError("logits of a model without a head over the vocabulary: an engine bug")
         return functional.linear(hidden, self._head)
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -102,23 +99,40 @@ class Llama:
     def _project(
         self,
         x: Tensor,
-        layer: _Layer,
-        turn: tuple[Tensor, Tensor],
+        layer: Layer,
+        turns: _Turns,
         writes: Tensor,
         keys: Tensor,
         values: Tensor,
     ) -> Tensor:
-        """Write the rows' keys and values; returns their queries [kv_heads, rows, group * dim]."""
+        """Write the rows' keys and values; returns all queries [kv_heads, queries, group * dim]."""
         heads, kv_heads, width = self.config.heads, self.config.kv_heads, self.config.head_dim
         qkv = functional.linear(x, layer.qkv, layer.qkv_bias)
         qkv = qkv.view(len(x), heads + 2 * kv_heads, width)
         qk = qkv[:, : heads + kv_heads]
         if layer.head_norm is not None:
             qk = functional.rms_norm(qk, (width,), None, self.config.norm_epsilon) * layer.head_norm
-        turned = rotate(qk, *turn)
-        keys.index_copy_(1, writes, turned[:, heads:].transpose(0, 1))
+        turned = rotate(qk, *turns.rows)
+        key = turned[:, heads:] if turns.keys is None else rotate(qk[:, heads:], *turns.keys)
+        keys.index_copy_(1, writes, key.transpose(0, 1))
         values.index_copy_(1, writes, qkv[:, heads + kv_heads :].transpose(0, 1))
-        return turned[:, :heads].reshape(len(x), kv_heads, -1).transpose(0, 1).contiguous()
+        query = turned[:, :heads]
+        if len(turns.turned):
+            query = torch.cat((query, rotate(qk[turns.turned, :heads], *turns.more)))
+        return query.reshape(len(query), kv_heads, -1).transpose(0, 1).contiguous()
+
+    def _turns(self, plan: StepPlan) -> _Turns:
+        # The positions of the queries beyond the rows' own may lie outside the table.
+        return _Turns(
+            rows=self._table(plan.positions),
+            keys=None if plan.homes is None else self._table(plan.homes),
+            turned=tensor_of(plan.turned),
+            more=turn(self.config, tensor_of(plan.turns)),
+        )
+
+    def _table(self, positions: Ints) -> tuple[Tensor, Tensor]:
+        rows = tensor_of(positions)
+        return self._cosines[rows][:, None], self._sines[rows][:, None]
 
     def _attend(
         self, query: Tensor, keys: Tensor, values: Tensor, reads: list[_Reads], parts: Tensor
@@ -132,7 +146,7 @@ class Llama:
         for read in reads:
             items, queries = read.shape
             output, lse = partial_attention(
-                query.index_select(1, read.rows).view(kv_heads, items, queries, group, width),
+                query.index_select(1, read.queries).view(kv_heads, items, queries, group, width),
                 keys.index_select(0, read.places).view(kv_heads, items, -1, width),
                 values.index_select(0, read.places).view(kv_heads, items, -1, width),
                 read.limits,
@@ -144,13 +158,13 @@ class Llama:
         return merged.transpose(0, 1).reshape(-1, heads * width)
 
     def _reads(self, block: Block, memory: KVMemory) -> _Reads:
-        items, queries = block.rows.shape
+        items, queries = block.queries.shape
         places = block.slots.shape[1]
         slots = tensor_of(block.slots).reshape(-1)
         heads = torch.arange(self.config.kv_heads)[:, None] * memory.keys.shape[2]
         everything = bool((block.limits == places).all())
         return _Reads(
-            rows=tensor_of(block.rows).reshape(-1).clamp_min(0),
+            queries=tensor_of(block.queries).reshape(-1).clamp_min(0),
             places=(heads + slots).reshape(-1),
             limits=None if everything else tensor_of(block.limits),
             shape=(items, queries),
@@ -169,38 +183,3 @@ def _gather(outputs: list[Tensor], lses: list[Tensor], parts: Tensor) -> Tensor:
     heads, _, group, dim = output.shape
     output, lse = output.view(heads, rows, width, group, dim), lse.view(heads, rows, width, group)
     return merge(output, lse)[0]
-
-
-class Weights:
-    """Weights by name, converted to float32; a missing one is a model file's fault."""
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        self._weights = weights
-
-    def take(self, *names: str) -> Tensor:
-        missing = [name for name in names if name not in self._weights]
-        if missing:
-            raise ModelError(f"the model has no weight {missing[0]!r}; its file is incomplete")
-        tensors = [self._weights[name].detach().float() for name in names]
-        return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-
-
-def _layer(source: Weights, config: ModelConfig, index: int) -> _Layer:
-    prefix = f"model.layers.{index}"
-    attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
-    bias = [f"{attention}.{name}_proj.bias" for name in "qkv"]
-    return _Layer(
-        attention_norm=source.take(f"{prefix}.input_layernorm.weight"),
-        qkv=source.take(*(f"{attention}.{name}_proj.weight" for name in "qkv")),
-        qkv_bias=source.take(*bias) if config.qkv_bias else None,
-        head_norm=_head_norm(source, config, attention) if config.qk_norm else None,
-        output=source.take(f"{attention}.o_proj.weight"),
-        mlp_norm=source.take(f"{prefix}.post_attention_layernorm.weight"),
-        gate_up=source.take(f"{mlp}.gate_proj.weight", f"{mlp}.up_proj.weight"),
-        down=source.take(f"{mlp}.down_proj.weight"),
-    )
-
-
-def _head_norm(source: Weights, config: ModelConfig, attention: str) -> Tensor:
-    query, key = (source.take(f"{attention}.{name}_norm.weight") for name in "qk")
-    return torch.cat((query.expand(config.heads, -1), key.expand(config.kv_heads, -1)))

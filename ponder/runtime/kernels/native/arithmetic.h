@@ -1,16 +1,8 @@
-// Elementwise functions over sixteen lanes, and rounding to bfloat16. Everything is in an unnamed
-// namespace: each instruction set compiles its own copy, and the linker must not merge them.
+// Elementwise functions over sixteen lanes. Everything is in an unnamed namespace: each instruction
+// set compiles its own copy, and the linker must not merge them.
 #pragma once
 
 namespace {
-
-inline uint16_t to_bfloat16(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  // Rounding up could carry a NaN's bits into an infinity's.
-  const uint32_t rounded = bits + 0x7fff + ((bits >> 16) & 1);
-  return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40 : rounded >> 16);
-}
 
 // 2^x to 2e-7 relative for x <= 127; exactly 0 below -126.5. NaN stays NaN: `max` and `min` give
 // their second argument then.
@@ -34,6 +26,12 @@ float exp2_one(float x) {
   L::store(v, exp2<L>(L::set1(x)));
   return v[0];
 }
+
+// As float, or rounded to bfloat16.
+template <class L>
+void put(float* out, typename L::F x) { L::store(out, x); }
+template <class L>
+void put(uint16_t* out, typename L::F x) { L::store2(out, x); }
 
 template <class L>
 typename L::F silu(typename L::F x) {

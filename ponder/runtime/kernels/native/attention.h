@@ -5,14 +5,22 @@
 
 namespace {
 
+typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
+
 // Moves places of one page to the same places of another: lanes of the keys, steps of the values.
 template <class T>
 void move_places(const char* keys, const char* values, int first, int last, int width, char* to_keys,
                  char* to_values) {
   constexpr int per = 4 / sizeof(T);
-  const int64_t lanes = (last - first) * 4;
-  for (int64_t at = first * 4; at < (int64_t)(width / per) * kVectorBytes; at += kVectorBytes)
-    std::memcpy(to_keys + at, keys + at, lanes);
+  // A blend of whole vectors: moves of a length known only now are slow.
+  Words taken, from, to;
+  for (int j = 0; j < kLanes; ++j) taken[j] = j >= first && j < last ? ~0u : 0u;
+  for (int64_t at = 0; at < (int64_t)(width / per) * kVectorBytes; at += kVectorBytes) {
+    std::memcpy(&from, keys + at, sizeof from);
+    std::memcpy(&to, to_keys + at, sizeof to);
+    to = (from & taken) | (to & ~taken);
+    std::memcpy(to_keys + at, &to, sizeof to);
+  }
   for (int64_t panel = 0; panel < (int64_t)width * kPage * (int64_t)sizeof(T); panel += kPage / per * kVectorBytes)
     for (int j = first; j < last; ++j) {
       const int64_t at = panel + j / per * kVectorBytes;
@@ -50,14 +58,17 @@ void clear_place(int place, int width, char* values) {
   for (int d = 0; d < width; ++d) out[d / kLanes * (kPage * kLanes) + d % kLanes * per] = 0;
 }
 
-// Copies places that do not lie in one page in order, or that end within a pair. What lies beyond
-// them may be anything in the keys, whose scores are masked, and is zero in the values as far as
-// they are read.
+// Copies places that do not lie in one page in order. What lies in holes and beyond the end may be
+// anything in the keys, whose scores are masked; holes are zero in the values.
 template <class T>
 void gather(const Attention& job, int64_t kv_head, const int64_t* slots, int places, char* keys,
             char* values) {
   const int width = job.shape->head_dim;
   for (int j = 0; j < places;) {
+    if (slots[j] < 0) {
+      clear_place<T>(j++, width, values);
+      continue;
+    }
     const int64_t page = job.cache.at(kv_head, slots[j] / kPage);
     const char *k = job.cache.keys + page, *v = job.cache.values + page;
     int last = j;
@@ -74,7 +85,6 @@ void gather(const Attention& job, int64_t kv_head, const int64_t* slots, int pla
       ++j;
     }
   }
-  if (places % (4 / sizeof(T))) clear_place<T>(places, width, values);
 }
 
 // A thread's room for one batch, carved from `scratch`.
@@ -110,7 +120,10 @@ class Attending {
 
   void all() {
     begin();
-    for (int i = 0; i < batch_.run_count; ++i) run(batch_.runs[i]);
+    for (int i = 0; i < batch_.run_count; ++i) {
+      if (i + 1 < batch_.run_count) fetch(batch_.runs[i + 1]);
+      run(batch_.runs[i]);
+    }
     end();
   }
 
@@ -118,10 +131,7 @@ class Attending {
   static constexpr int kPer = 4 / sizeof(T);
 
   void begin() {
-    const int64_t bytes = group_ * width_ * sizeof(T);
-    const int64_t row = job_.shape->heads * width_ * sizeof(T);
-    for (int i = 0; i < batch_.count; ++i)
-      std::memcpy(room_.queries + i * bytes, job_.queries + batch_.entries[i].row * row + head_ * bytes, bytes);
+    for (int i = 0; i < batch_.count; ++i) brought_[i] = -1;
     const int64_t count = batch_.count * group_;
     std::memset(room_.sums, 0, count * width_ * sizeof(float));
     for (int64_t q = 0; q < count; ++q) room_.most[q] = -INFINITY, room_.total[q] = 0;
@@ -138,6 +148,36 @@ class Attending {
     }
   }
 
+  // Asks for a run's pages ahead of time: each lies somewhere else, so the processor cannot guess.
+  void fetch(const Run& run) const {
+    for (int i = 0; i * kPage < run.places; ++i) {
+      const int last = run.places < (i + 1) * kPage ? run.places - 1 : (i + 1) * kPage - 1;
+      if (run.page[i] < 0) fetch(run.slots[i * kPage]);
+      fetch(run.slots[last]);
+    }
+  }
+
+  // Asks for the page of a place.
+  void fetch(int64_t slot) const {
+    if (slot < 0) return;
+    const int64_t page = job_.cache.at(head_, slot / kPage);
+    for (int64_t at = 0; at < job_.cache.page_bytes; at += kVectorBytes) {
+      __builtin_prefetch(job_.cache.keys + page + at, 0, 2);
+      __builtin_prefetch(job_.cache.values + page + at, 0, 2);
+    }
+  }
+
+  // The queries of the run's rows, rotated as the run's places want them.
+  void bring_queries(const Run& run) {
+    const int64_t bytes = group_ * width_ * sizeof(T), query = job_.shape->heads * width_ * sizeof(T);
+    for (int i = run.first; i < run.first + run.count; ++i) {
+      const int32_t wanted = batch_.entries[i].queries[run.block % kBlocksPerSegment];
+      if (wanted == brought_[i]) continue;
+      std::memcpy(room_.queries + i * bytes, job_.queries + wanted * query + head_ * bytes, bytes);
+      brought_[i] = wanted;
+    }
+  }
+
   void find_pages(const Run& run) {
     pages_ = (run.places + kPage - 1) / kPage;
     for (int i = 0; i < pages_; ++i) {
@@ -145,22 +185,29 @@ class Attending {
       keys_[i] = job_.cache.keys + at;
       values_[i] = job_.cache.values + at;
       const int places = run.places - i * kPage < kPage ? run.places - i * kPage : kPage;
-      // A pair of places is read whole: its second half must not be what another branch left.
-      if (run.page[i] >= 0 && places % kPer == 0) continue;
       char* k = room_.keys + i * job_.cache.page_bytes;
       char* v = room_.values + i * job_.cache.page_bytes;
-      gather<T>(job_, head_, run.slots + i * kPage, places, k, v);
-      keys_[i] = k;
-      values_[i] = v;
+      if (run.page[i] < 0) {
+        gather<T>(job_, head_, run.slots + i * kPage, places, k, v);
+        keys_[i] = k;
+        values_[i] = v;
+      } else if (places % kPer) {
+        std::memcpy(v, values_[i], job_.cache.page_bytes);
+        values_[i] = v;
+      }
+      // A pair of places is read whole: its second half must not be what another branch left.
+      if (places % kPer) clear_place<T>(places, width_, v);
     }
   }
 
   void run(const Run& run) {
+    bring_queries(run);
     find_pages(run);
     const int64_t last = (int64_t)(run.first + run.count) * group_;
     for (int64_t q = (int64_t)run.first * group_; q < last; q += L::kQueries) {
       const int count = (int)(last - q < L::kQueries ? last - q : L::kQueries);
       score(q, count);
+      if (run.holes) hide(run.holes, count);
       for (int i = 0; i < count; ++i) soften(run, q + i, i);
       gather_values(q, count, (run.places + kPer - 1) / kPer);
     }
@@ -176,22 +223,28 @@ class Attending {
     }
   }
 
+  void hide(uint64_t holes, int count) {
+    for (int j = 0; j < kBlock; ++j)
+      for (int i = 0; i < count && holes >> j & 1; ++i) room_.scores[i * kBlock + j] = -INFINITY;
+  }
+
   // Scores of one query to weights, with the running maximum and total.
   void soften(const Run& run, int64_t query, int at) {
-    const int limit = batch_.entries[query / group_].position + 1 - run.block * kBlock;
+    const int limit = batch_.entries[query / group_].last + 1 - run.block * kBlock;
     typename L::F s[kPagesPerBlock];
-    for (int i = 0; i < kPagesPerBlock; ++i) {
-      s[i] = L::set1(-INFINITY);
-      if (i < pages_) s[i] = L::head(L::load(room_.scores + at * kBlock + i * kPage), limit - i * kPage, -INFINITY);
-    }
+    // Pages that no row of the run sees hold old scores; they lie behind every limit.
+#pragma GCC unroll 4
+    for (int i = 0; i < kPagesPerBlock; ++i)
+      s[i] = L::head(L::load(room_.scores + at * kBlock + i * kPage), limit - i * kPage, -INFINITY);
     const float old = room_.most[query];
     const float best = L::largest(L::max(L::max(s[0], s[1]), L::max(s[2], s[3])));
     const float most = best > old ? best : old;
     // Where nothing is visible yet, -inf - -inf would be NaN.
     const auto base = L::set1(most == -INFINITY ? 0.0f : most);
+#pragma GCC unroll 4
     for (int i = 0; i < kPagesPerBlock; ++i) {
       s[i] = exp2<L>(L::sub(s[i], base));
-      keep(s[i], at, i);
+      put<L>(reinterpret_cast<T*>(room_.weights) + at * kBlock + i * kPage, s[i]);
     }
     const float sum = L::sum(L::add(L::add(s[0], s[1]), L::add(s[2], s[3])));
     room_.most[query] = most;
@@ -205,13 +258,6 @@ class Attending {
     room_.total[query] = room_.total[query] * factor[0] + sum;
     float* sums = room_.sums + query * width_;
     for (int64_t d = 0; d < width_; d += kLanes) L::store(sums + d, L::mul(L::load(sums + d), shrink));
-  }
-
-  void keep(typename L::F weights, int at, int page) {
-    T* out = reinterpret_cast<T*>(room_.weights) + at * kBlock + page * kPage;
-    float v[kLanes];
-    L::store(v, weights);
-    for (int i = 0; i < kLanes; ++i) out[i] = rounded<T>(v[i]);
   }
 
   void gather_values(int64_t query, int count, int64_t steps) {
@@ -232,6 +278,7 @@ class Attending {
   const Batch& batch_;
   const int64_t head_, width_, group_;
   Room room_;
+  int32_t brought_[kBatchRows];
   int pages_ = 0;
   const char* keys_[kPagesPerBlock];
   const char* values_[kPagesPerBlock];
@@ -253,14 +300,17 @@ void finish(const Attention& job, int64_t first, int64_t count, float* out) {
     float most = -INFINITY, total = 0;
     for (int64_t i = 0; i < count; ++i) most = part[i * next + width] > most ? part[i * next + width] : most;
     const float base = most == -INFINITY ? 0.0f : most;
-    for (int64_t d = 0; d < width; ++d) out[d] = 0;
+    for (int64_t d = 0; d < width; d += kLanes) L::store(out + d, L::zero());
     for (int64_t i = 0; i < count; ++i) {
       const float* p = part + i * next;
       const float weight = exp2_one<L>(p[width] - base);
+      const auto w = L::set1(weight);
       total += weight * p[width + 1];
-      for (int64_t d = 0; d < width; ++d) out[d] += weight * p[d];
+      for (int64_t d = 0; d < width; d += kLanes)
+        L::store(out + d, L::add(L::load(out + d), L::mul(w, L::load(p + d))));
     }
-    for (int64_t d = 0; d < width; ++d) out[d] = total == 0 ? 0.0f : out[d] / total;
+    const auto whole = L::set1(total == 0 ? 1.0f : total);
+    for (int64_t d = 0; d < width; d += kLanes) L::store(out + d, L::div(L::load(out + d), whole));
   }
 }
 

@@ -2,6 +2,8 @@
 #include "draw_row.h"
 #include "step.h"
 
+#include <cstring>
+
 namespace ponder {
 namespace {
 
@@ -19,18 +21,34 @@ void each(Team& team, int64_t count, Do what) {
 void run_head(Model& model, const float* hidden, int64_t rows, float* logits) {
   std::lock_guard<std::mutex> lock(model.busy);
   const int64_t width = model.shape.hidden, room = padded(width);
-  const int64_t stride = room * bytes_of(model.format) + kVectorBytes;
-  const Input input{model.buffers.inputs.room(rows * stride), stride, model.buffers.scales.floats(rows)};
+  const Format format = model.head.packed().format;
+  const int64_t stride = row_bytes(format, room) + kVectorBytes;
+  const Input input{model.buffers.inputs.room(rows * stride), stride};
   float* row = model.buffers.normed.floats(room);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t k = 0; k < room; ++k) row[k] = k < width ? hidden[i * width + k] : 0.0f;
-    model.kernels.convert(row, room, model.format, input, i);
+    model.kernels.convert(row, room, format, input, i);
   }
   const Linear job{&model.head.packed(), input, rows, logits, model.shape.vocabulary, false};
   const int64_t unit = model.kernels.panels, panels = job.weight->panels;
   each(model.team, (panels + unit - 1) / unit, [&](int64_t i) {
     model.kernels.linear(job, i * unit, (i + 1) * unit < panels ? (i + 1) * unit : panels);
   });
+}
+
+void run_linear(const Kernels& kernels, Format format, const float* weights, int64_t columns,
+                int64_t inner, const float* x, int64_t rows, float* out) {
+  Matrix matrix;
+  matrix.pack(format, weights, columns, inner);
+  Memory inputs, padding;
+  const int64_t stride = row_bytes(format, padded(inner)) + kVectorBytes;
+  const Input input{inputs.room(rows * stride), stride};
+  float* row = padding.floats(padded(inner));
+  for (int64_t i = 0; i < rows; ++i) {
+    std::memcpy(row, x + i * inner, inner * sizeof(float));
+    kernels.convert(row, padded(inner), format, input, i);
+  }
+  kernels.linear({&matrix.packed(), input, rows, out, columns, false}, 0, matrix.packed().panels);
 }
 
 void run_draws(Model& model, const float* logits, const float* biased, int64_t rows, Draw* draws) {

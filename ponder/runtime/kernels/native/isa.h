@@ -3,8 +3,10 @@
 
 #include "arithmetic.h"
 #include "tile.h"
+#include "grouped.h"
 #include "linear.h"
 #include "rows.h"
+#include "turn.h"
 #include "attention.h"
 #include "draw.h"
 
@@ -13,7 +15,7 @@ namespace {
 template <class L>
 constexpr Kernels table(const char* name) {
   return {name,  linear<L>,    gated<L>,  L::kPanels, norm<L>,
-          convert<L>, turn, attend<L>, finish<L>, largest<L>, weigh<L>};
+          convert<L>, turn<L>, attend<L>, finish<L>, largest<L>, weigh<L>};
 }
 
 }  // namespace

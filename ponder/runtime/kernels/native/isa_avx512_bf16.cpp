@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "abi.h"
+#include "half.h"
 
 // After the standard headers: their inline functions are shared with code for any machine.
 #define PONDER_AVX512_BF16

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "abi.h"
+#include "half.h"
 
 namespace ponder {
 #include "lanes_portable.h"

@@ -1,4 +1,4 @@
-// Sixteen floats as two AVX2 registers, multiply-adds fused. Integer dots split bytes into even and
+// Sixteen floats as two AVX2 registers, multiply-adds fused. Whole-number dots split bytes into even and
 // odd ones, since the instruction that takes bytes saturates.
 #pragma once
 
@@ -64,6 +64,11 @@ struct Avx2 {
   static __m256i half(const char* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   }
+  static void store2(uint16_t* p, F x) {
+    float v[16];
+    store(v, x);
+    for (int i = 0; i < 16; ++i) p[i] = to_bfloat16(v[i]);
+  }
   static Pairs load2(const char* p) {
     const __m256i a = half(p), b = half(p + 32);
     return {{even(a), even(b)}, {odd(a), odd(b)}};
@@ -81,22 +86,20 @@ struct Avx2 {
 
   struct Bytes { I even, odd; };
   struct ByteX { __m256i even, odd; };
-  static I zero_int() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-  static I load_int(const int32_t* p) {
-    return {half(reinterpret_cast<const char*>(p)), half(reinterpret_cast<const char*>(p + 8))};
+  static I set_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+  static __m256i even_bytes(__m256i w) { return _mm256_and_si256(w, _mm256_set1_epi16(0xff)); }
+  static Bytes bytes(__m256i a, __m256i b) {
+    return {{even_bytes(a), even_bytes(b)}, {_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8)}};
   }
-  static void store_int(int32_t* p, I x) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.a);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), x.b);
-  }
-  static __m256i even_bytes(__m256i w) { return _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8); }
-  static Bytes load4(const char* p) {
-    const __m256i a = half(p), b = half(p + 32);
-    return {{even_bytes(a), even_bytes(b)}, {_mm256_srai_epi16(a, 8), _mm256_srai_epi16(b, 8)}};
+  static Bytes load4(const char* p) { return bytes(half(p), half(p + 32)); }
+  static void load_halves(const char* p, Bytes& low, Bytes& high) {
+    const __m256i mask = _mm256_set1_epi8(15), a = half(p), b = half(p + 32);
+    low = bytes(_mm256_and_si256(a, mask), _mm256_and_si256(b, mask));
+    high = bytes(_mm256_and_si256(_mm256_srli_epi16(a, 4), mask), _mm256_and_si256(_mm256_srli_epi16(b, 4), mask));
   }
   static ByteX spread4(const char* p) {
     const __m256i x = spread(p);
-    return {_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(x, 8)};
+    return {_mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), _mm256_srai_epi16(x, 8)};
   }
   static __m256i dot4(__m256i acc, __m256i even, __m256i odd, ByteX x) {
     acc = _mm256_add_epi32(acc, _mm256_madd_epi16(even, x.even));
@@ -106,7 +109,17 @@ struct Avx2 {
     return {dot4(acc.a, w.even.a, w.odd.a, x), dot4(acc.b, w.even.b, w.odd.b, x)};
   }
   static F to_float(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
-  static I sub_int(I x, I y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }
+  static F load_half(const uint16_t* p) {
+    const __m128i* at = reinterpret_cast<const __m128i*>(p);
+    return {_mm256_cvtph_ps(_mm_loadu_si128(at)), _mm256_cvtph_ps(_mm_loadu_si128(at + 1))};
+  }
+  // Whole numbers from -128 to 127.
+  static void store_bytes(int8_t* p, F x) {
+    const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+    const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
+    const __m128i out = _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), out);
+  }
 };
 
 }  // namespace

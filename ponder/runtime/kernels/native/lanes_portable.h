@@ -74,6 +74,11 @@ struct Portable {
     return v[0];
   }
 
+  static void store2(uint16_t* p, F x) {
+    float v[16];
+    store(v, x);
+    for (int i = 0; i < 16; ++i) p[i] = to_bfloat16(v[i]);
+  }
   static Pairs load2(const char* p) {
     Pairs r;
     for (int i = 0; i < 4; ++i) {
@@ -93,23 +98,29 @@ struct Portable {
     return fma(w.odd, set1(x.odd), fma(w.even, set1(x.even), acc));
   }
 
-  struct Bytes { const int8_t* p; };
+  struct Bytes { uint8_t w[64]; };
   struct ByteX { int32_t x[4]; };
-  static I zero_int() { return I{}; }
-  static I load_int(const int32_t* p) {
+  static I set_int(int32_t x) {
     I r;
+    for (int32_t& v : r.v) v = x;
+    return r;
+  }
+  static Bytes load4(const char* p) {
+    Bytes r;
     std::memcpy(&r, p, sizeof r);
     return r;
   }
-  static void store_int(int32_t* p, const I& x) { std::memcpy(p, &x, sizeof x); }
-  static Bytes load4(const char* p) { return {reinterpret_cast<const int8_t*>(p)}; }
-  static ByteX spread4(const char* p) {
-    const uint8_t* u = reinterpret_cast<const uint8_t*>(p);
-    return {{u[0], u[1], u[2], u[3]}};
+  static void load_halves(const char* p, Bytes& low, Bytes& high) {
+    const Bytes both = load4(p);
+    for (int i = 0; i < 64; ++i) low.w[i] = both.w[i] & 15, high.w[i] = both.w[i] >> 4;
   }
-  static I dot4(I acc, Bytes w, ByteX x) {
+  static ByteX spread4(const char* p) {
+    const int8_t* x = reinterpret_cast<const int8_t*>(p);
+    return {{x[0], x[1], x[2], x[3]}};
+  }
+  static I dot4(I acc, const Bytes& w, ByteX x) {
     for (int i = 0; i < 16; ++i)
-      for (int j = 0; j < 4; ++j) acc.v[i] += x.x[j] * w.p[4 * i + j];
+      for (int j = 0; j < 4; ++j) acc.v[i] += x.x[j] * w.w[4 * i + j];
     return acc;
   }
   static F to_float(const I& x) {
@@ -117,9 +128,15 @@ struct Portable {
     for (int i = 0; i < 16; ++i) v[i] = (float)x.v[i];
     return load(v);
   }
-  static I sub_int(I a, const I& b) {
-    for (int i = 0; i < 16; ++i) a.v[i] -= b.v[i];
-    return a;
+  static F load_half(const uint16_t* p) {
+    float v[16];
+    for (int i = 0; i < 16; ++i) v[i] = from_half(p[i]);
+    return load(v);
+  }
+  static void store_bytes(int8_t* p, F x) {
+    float v[16];
+    store(v, x);
+    for (int i = 0; i < 16; ++i) p[i] = (int8_t)v[i];
   }
 };
 

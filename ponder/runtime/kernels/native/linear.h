@@ -1,33 +1,59 @@
 // Matrix products over packed panels, and what is done with each tile: store, add, or gate.
+//
+// Blocked so that a stretch of a few panels stays in the nearest cache while a chunk of rows passes
+// by. The sums wait in `out` between stretches: the chain of each is in order all the same.
 #pragma once
 
 namespace {
 
-constexpr int kMaxTile = 8 * 4 * kLanes;
+constexpr int kChunk = 64;            // rows whose sums are kept at a time
+constexpr int64_t kStretch = 128;     // steps of the inner dimension; whole groups
+
+template <class L>
+constexpr int kSums = kChunk * L::kPanels * kLanes;
 
 template <class L, class D>
-void sums(const Linear& job, int64_t row, int rows, int64_t panel, int panels,
-          typename D::Out* out) {
-  const char* sources[L::kPanels];
-  for (int p = 0; p < panels; ++p) sources[p] = job.weight->panel(panel + p);
-  const int64_t steps = job.weight->steps;
-  const Tile<typename D::Out> t{sources,           job.input.row(row), job.input.stride, steps, steps, out,
-                                panels * kLanes, false};
-  any_tile<D, L::kRows, L::kPanels>(rows, panels, t);
+void sums(const Linear& job, int64_t row, int rows, int64_t panel, int panels, float* out) {
+  const Packed& weight = *job.weight;
+  const int width = panels * kLanes;
+  for (int64_t step = 0; step < weight.steps; step += kStretch) {
+    const int64_t count = weight.steps - step < kStretch ? weight.steps - step : kStretch;
+    const char* sources[L::kPanels];
+    for (int p = 0; p < panels; ++p) sources[p] = weight.panel(panel + p) + step * kVectorBytes;
+    for (int r = 0; r < rows; r += L::kRows) {
+      const Tile<float> t{sources, job.input.row(row + r) + step * 4, job.input.stride, count, count,
+                          out + r * width, width, step > 0};
+      any_tile<D, L::kRows, L::kPanels>(rows - r < L::kRows ? rows - r : L::kRows, panels, t);
+    }
+  }
 }
 
-// Integer sums of unsigned activations: take off the shift of 128, then scale.
-template <class L>
-void scaled(const Linear& job, int64_t row, int rows, int64_t panel, int panels, const int32_t* in,
-            float* out) {
-  for (int r = 0; r < rows; ++r)
+template <class L, class W>
+void grouped_sums(const Linear& job, int64_t row, int rows, int64_t panel, int panels, float* out) {
+  const Packed& weight = *job.weight;
+  const int width = panels * kLanes;
+  const int64_t all = weight.steps / kGroupSteps, stretch = kStretch / kGroupSteps;
+  for (int64_t group = 0; group < all; group += stretch) {
+    const char* sources[L::kPanels];
+    const uint16_t* scales[L::kPanels];
     for (int p = 0; p < panels; ++p) {
-      const int at = (r * panels + p) * kLanes;
-      const int64_t column = (panel + p) * kLanes;
-      const auto exact = L::sub_int(L::load_int(in + at), L::load_int(job.weight->offsets + column));
-      const auto scale = L::mul(L::load(job.weight->scales + column), L::set1(job.input.scales[row + r]));
-      L::store(out + at, L::mul(L::to_float(exact), scale));
+      sources[p] = weight.panel(panel + p) + group * W::kVectors * kVectorBytes;
+      scales[p] = weight.panel_scales(panel + p) + group * W::kScales;
     }
+    for (int r = 0; r < rows; r += L::kRows) {
+      const char* x = job.input.row(row + r);
+      const GroupedTile t{sources,
+                          scales,
+                          x + group * kGroup,
+                          x + weight.steps * 4 + group * (int64_t)sizeof(Group),
+                          job.input.stride,
+                          all - group < stretch ? all - group : stretch,
+                          out + r * width,
+                          width,
+                          group > 0};
+      any_grouped_tile<L, W, L::kRows, L::kPanels>(rows - r < L::kRows ? rows - r : L::kRows, panels, t);
+    }
+  }
 }
 
 // [rows][panels * 16] floats
@@ -36,11 +62,8 @@ void product(const Linear& job, int64_t row, int rows, int64_t panel, int panels
   switch (job.weight->format) {
     case kFloat32: return sums<L, DotFloat<L>>(job, row, rows, panel, panels, out);
     case kBfloat16: return sums<L, DotPairs<L>>(job, row, rows, panel, panels, out);
-    case kInt8: {
-      int32_t whole[kMaxTile];
-      sums<L, DotBytes<L>>(job, row, rows, panel, panels, whole);
-      return scaled<L>(job, row, rows, panel, panels, whole, out);
-    }
+    case kInt8: return grouped_sums<L, Bytes<L>>(job, row, rows, panel, panels, out);
+    case kInt4: return grouped_sums<L, HalfBytes<L>>(job, row, rows, panel, panels, out);
   }
 }
 
@@ -56,36 +79,36 @@ void emit(const Linear& job, int64_t row, int64_t panel, const float* values) {
   for (int64_t i = 0; i < room; ++i) out[i] = job.add ? out[i] + values[i] : values[i];
 }
 
+// Calls what(row, rows, panel, panels) for chunks of rows and a few panels at a time.
+template <class L, class Do>
+void each_chunk(int64_t rows, int64_t first, int64_t last, Do what) {
+  for (int64_t panel = first; panel < last; panel += L::kPanels)
+    for (int64_t row = 0; row < rows; row += kChunk)
+      what(row, (int)(rows - row < kChunk ? rows - row : kChunk), panel,
+           (int)(last - panel < L::kPanels ? last - panel : L::kPanels));
+}
+
 template <class L>
 void linear(const Linear& job, int64_t first, int64_t last) {
-  alignas(64) float out[kMaxTile];
-  for (int64_t panel = first; panel < last; panel += L::kPanels) {
-    const int panels = (int)(last - panel < L::kPanels ? last - panel : L::kPanels);
-    for (int64_t row = 0; row < job.rows; row += L::kRows) {
-      const int rows = (int)(job.rows - row < L::kRows ? job.rows - row : L::kRows);
-      product<L>(job, row, rows, panel, panels, out);
-      for (int r = 0; r < rows; ++r)
-        for (int p = 0; p < panels; ++p)
-          emit<L>(job, row + r, panel + p, out + (r * panels + p) * kLanes);
-    }
-  }
+  alignas(64) float out[kSums<L>];
+  each_chunk<L>(job.rows, first, last, [&](int64_t row, int rows, int64_t panel, int panels) {
+    product<L>(job, row, rows, panel, panels, out);
+    for (int i = 0; i < rows * panels; ++i)
+      emit<L>(job, row + i / panels, panel + i % panels, out + i * kLanes);
+  });
 }
 
 template <class L>
 void gated(const Linear& gate, const Linear& up, int64_t first, int64_t last) {
-  alignas(64) float g[kMaxTile], u[kMaxTile];
-  for (int64_t panel = first; panel < last; panel += L::kPanels) {
-    const int panels = (int)(last - panel < L::kPanels ? last - panel : L::kPanels);
-    for (int64_t row = 0; row < gate.rows; row += L::kRows) {
-      const int rows = (int)(gate.rows - row < L::kRows ? gate.rows - row : L::kRows);
-      product<L>(gate, row, rows, panel, panels, g);
-      product<L>(up, row, rows, panel, panels, u);
-      for (int i = 0; i < rows * panels; ++i) {
-        float* out = gate.output + (row + i / panels) * gate.stride + (panel + i % panels) * kLanes;
-        L::store(out, L::mul(silu<L>(L::load(g + i * kLanes)), L::load(u + i * kLanes)));
-      }
+  alignas(64) float g[kSums<L>], u[kSums<L>];
+  each_chunk<L>(gate.rows, first, last, [&](int64_t row, int rows, int64_t panel, int panels) {
+    product<L>(gate, row, rows, panel, panels, g);
+    product<L>(up, row, rows, panel, panels, u);
+    for (int i = 0; i < rows * panels; ++i) {
+      float* out = gate.output + (row + i / panels) * gate.stride + (panel + i % panels) * kLanes;
+      L::store(out, L::mul(silu<L>(L::load(g + i * kLanes)), L::load(u + i * kLanes)));
     }
-  }
+  });
 }
 
 }  // namespace

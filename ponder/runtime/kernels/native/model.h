@@ -30,24 +30,25 @@ class Memory {
 
 class Matrix {
  public:
-  // `weights` is [columns, inner] floats, row by row. Padding columns and inner places are zero.
+  // `weights` is [columns, inner] floats, row by row. Padding columns and inner places add nothing.
   void pack(Format format, const float* weights, int64_t columns, int64_t inner);
   const Packed& packed() const { return packed_; }
 
  private:
-  void pack_bytes(const float* weights, int64_t columns, int64_t inner);
+  void pack_groups(const float* weights, int64_t columns, int64_t inner);
 
   Packed packed_{};
-  Memory data_, scales_, offsets_;
+  Memory data_, scales_;
 };
 
 struct Layer {
   Memory attention_norm, mlp_norm;
+  Memory bias, query_norm, key_norm;  // empty where the model has none
   Matrix projection, output, gate, up, down;
 };
 
 struct Buffers {
-  Memory x, normed, projected, queries, attended, partials, hidden, inputs, scales, scratch;
+  Memory x, normed, projected, queries, attended, partials, hidden, inputs, scratch;
 };
 
 class Model {
@@ -55,7 +56,7 @@ class Model {
   Model(const Shape& shape, Format format, const Kernels& kernels, int threads)
       : shape(shape), format(format), kernels(kernels), team(threads), layers(shape.layers) {}
 
-  // Takes one tensor; false for a kind it does not know.
+  // Takes one tensor; false for a kind it does not know. Frequencies are doubles.
   bool take(int kind, int layer, const float* data);
   void embed(int64_t token, float* out) const;
 
@@ -64,12 +65,15 @@ class Model {
   const Kernels& kernels;
   Team team;
   std::vector<Layer> layers;
-  Memory embedding, norm, cosines, sines;
+  Memory embedding, norm, cosines, sines, frequencies;
   Matrix head;
   Buffers buffers;
   std::mutex busy;
 };
 
-enum Tensor : int { kEmbedding, kHead, kNorm, kCosines, kSines, kAttentionNorm, kProjection, kOutput, kMlpNorm, kGate, kUp, kDown };
+enum Tensor : int {
+  kEmbedding, kHead, kNorm, kCosines, kSines, kFrequencies,
+  kAttentionNorm, kProjection, kOutput, kMlpNorm, kGate, kUp, kDown, kBias, kQueryNorm, kKeyNorm
+};
 
 }  // namespace ponder

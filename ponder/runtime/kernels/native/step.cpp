@@ -25,20 +25,20 @@ class Runner {
  public:
   Runner(Model& model, Step& step)
       : model_(model), step_(step), shape_(model.shape), kernels_(model.kernels),
-        plan_(make_plan(step.works, step.work_count)), rows_((int64_t)plan_.positions.size()),
+        plan_(make_plan(step.works, step.work_count, rotary(model))), rows_((int64_t)plan_.rows.size()),
         hidden_(padded(shape_.hidden)), inner_(padded(shape_.intermediate)),
         heads_((int64_t)shape_.heads * shape_.head_dim), phases_(shape_.layers * kPhasesPerLayer + kPhasesAround) {
     Buffers& b = model.buffers;
     x_ = b.x.floats(rows_ * hidden_);
     normed_ = b.normed.floats(model.team.size() * (hidden_ > heads_ ? hidden_ : heads_));
     projected_ = b.projected.floats(rows_ * shape_.width());
-    queries_ = b.queries.room(rows_ * heads_ * 4);
+    queries_ = b.queries.room((int64_t)plan_.angles.size() * heads_ * 4);
     partials_ = b.partials.floats(plan_.partials.back() * shape_.heads * (shape_.head_dim + kLanes));
     gated_ = b.hidden.floats(rows_ * inner_);
     const int64_t widest = hidden_ > inner_ ? (hidden_ > heads_ ? hidden_ : heads_) : (inner_ > heads_ ? inner_ : heads_);
     // Rows a power of two apart would share cache sets.
-    input_stride_ = widest * bytes_of(model.format) + kVectorBytes;
-    input_ = {b.inputs.room(rows_ * input_stride_), input_stride_, b.scales.floats(rows_)};
+    input_stride_ = row_bytes(model.format, widest) + kVectorBytes;
+    input_ = {b.inputs.room(rows_ * input_stride_), input_stride_};
     scratch_ = b.scratch.room(model.team.size() * attention_room(shape_));
   }
 
@@ -53,6 +53,12 @@ class Runner {
   }
 
  private:
+  static const float* floats(const Memory& memory) { return reinterpret_cast<const float*>(memory.data()); }
+  static Rotary rotary(const Model& model) {
+    return {floats(model.cosines), floats(model.sines), reinterpret_cast<const double*>(model.frequencies.data()),
+            model.shape.positions, model.shape.head_dim / 2};
+  }
+
   // One thread's view of the step.
   class Member {
    public:
@@ -74,8 +80,8 @@ class Runner {
       linear(layer.projection, s_.projected_, shape.width(), false);
       const int64_t start = now();
       const Format format = attention_format(s_.model_.format);
-      const Turn turn{&shape, format, cache, s_.projected_, floats(s_.model_.cosines), floats(s_.model_.sines), s_.queries_};
-      each(s_.rows_, 4, [&](int64_t r) { s_.kernels_.turn(turn, r, s_.plan_.positions[r], s_.plan_.slots[r]); });
+      const Turn turn{&shape, format, cache, s_.projected_, floats(layer.bias), floats(layer.query_norm), floats(layer.key_norm), s_.queries_};
+      each(s_.rows_, 4, [&](int64_t r) { s_.kernels_.turn(turn, s_.plan_.rows[r]); });
       const Attention job{&shape, format, cache, s_.queries_, s_.partials_};
       char* scratch = s_.scratch_ + thread_ * attention_room(shape);
       each((int64_t)s_.plan_.batches.size() * shape.kv_heads, 1, [&](int64_t i) {
@@ -141,7 +147,6 @@ class Runner {
       const int64_t at = layer * s_.shape_.kv_heads * s_.step_.pages * page;
       return {s_.step_.keys + at, s_.step_.values + at, s_.step_.pages, page};
     }
-    static const float* floats(const Memory& memory) { return reinterpret_cast<const float*>(memory.data()); }
     float* own() const {
       return s_.normed_ + thread_ * (s_.hidden_ > s_.heads_ ? s_.hidden_ : s_.heads_);
     }

@@ -25,6 +25,9 @@ struct Step {
 void run(Model& model, Step& step);
 // Logits of given hidden states.
 void run_head(Model& model, const float* hidden, int64_t rows, float* logits);
+// x [rows, inner] times weights [columns, inner], transposed: a layer's product by itself, for tests.
+void run_linear(const Kernels& kernels, Format format, const float* weights, int64_t columns,
+                int64_t inner, const float* x, int64_t rows, float* out);
 // One token a row; `biased` may be `logits`.
 void run_draws(Model& model, const float* logits, const float* biased, int64_t rows, Draw* draws);
 

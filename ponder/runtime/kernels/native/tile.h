@@ -1,5 +1,4 @@
-// The one inner loop: a tile of rows times panels of 16 columns, for floats, pairs of bfloat16 and
-// fours of bytes. Each (row, column) is one chain of multiply-adds over the inner dimension in
+// The inner loop for floats and pairs of bfloat16: a tile of rows times panels of 16 columns. Each (row, column) is one chain of multiply-adds over the inner dimension in
 // order, in every size of tile: that is what makes results independent of the batch.
 #pragma once
 
@@ -26,20 +25,6 @@ struct DotPairs : DotFloat<L> {
   static typename L::F step(const typename L::F& acc, const typename L::Pairs& w,
                             const typename L::PairX& x) {
     return L::dot2(acc, w, x);
-  }
-};
-
-template <class L>
-struct DotBytes {
-  using Acc = typename L::I;
-  using Out = int32_t;
-  static Acc zero() { return L::zero_int(); }
-  static Acc get(const Out* p) { return L::load_int(p); }
-  static void put(Out* p, const Acc& x) { L::store_int(p, x); }
-  static typename L::Bytes load(const char* p) { return L::load4(p); }
-  static typename L::ByteX spread(const char* p) { return L::spread4(p); }
-  static Acc step(const Acc& acc, const typename L::Bytes& w, const typename L::ByteX& x) {
-    return L::dot4(acc, w, x);
   }
 };
 

@@ -1,0 +1,108 @@
+"""From a step's hidden states to what the jobs that wait for them get: draws, and what is read of
+states and logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ponder.runtime.engine.counts import Counts
+from ponder.runtime.engine.jobs import Decode, Job
+from ponder.runtime.engine.lane import Lane, Share
+from ponder.runtime.engine.readings import Reading, StateReading
+from ponder.runtime.errors import InputError, ModelError
+from ponder.runtime.kernels.arrays import booleans
+from ponder.runtime.runners.api import Runner, Work
+from ponder.runtime.runners.sampler import NOT_FINITE, Draw
+from ponder.runtime.seeds import uniform
+
+ROWS = 128
+"""Rows whose logits are held at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """A hidden state, and who waits for what comes of it."""
+
+    lane: Lane
+    job: Job
+    row: int
+    position: int
+
+
+class Outcome:
+    """Runs steps and hands out what comes of them."""
+
+    def __init__(self, runner: Runner, counts: Counts) -> None:
+        self._runner = runner
+        self._counts = counts
+
+    def run(self, shares: Sequence[Share]) -> None:
+        works: list[Work] = []
+        waiting: list[_Row] = []
+        for share in shares:
+            works.append(share.work())
+            self._counts.run(share, len(share.wanted))
+            for position in share.wanted:
+                job, row = share.lane.job, len(waiting)
+                if job is not None:
+                    waiting.append(_Row(lane=share.lane, job=job, row=row, position=position))
+        hidden = self._runner.hidden(works)
+        self._counts.steps += 1
+        states = [row for row in waiting if isinstance(row.job, StateReading)]
+        if states:
+            _read(_pick(hidden, states), states)
+            waiting = [row for row in waiting if not isinstance(row.job, StateReading)]
+        for start in range(0, len(waiting), ROWS):
+            rows = waiting[start : start + ROWS]
+            self._hand_out(self._runner.logits(_pick(hidden, rows)), rows)
+
+    def _hand_out(self, logits: Tensor, rows: Sequence[_Row]) -> None:
+        decodes = [i for i, row in enumerate(rows) if isinstance(row.job, Decode)]
+        readings = [i for i, row in enumerate(rows) if isinstance(row.job, Reading)]
+        for kind, take in ((decodes, self._sample), (readings, _read)):
+            if kind:
+                some = logits if len(kind) == len(rows) else logits[torch.tensor(kind)]
+                take(some, [rows[i] for i in kind])
+
+    def _sample(self, logits: Tensor, rows: Sequence[_Row]) -> None:
+        jobs = [row.job for row in rows if isinstance(row.job, Decode)]
+        points = [uniform(job.key, row.position + 1) for job, row in zip(jobs, rows, strict=True)]
+        draws = self._runner.draw(logits, [job.rule for job in jobs], points)
+        for row, job, drawn in zip(rows, jobs, draws, strict=True):
+            self._commit(row.lane, job, drawn)
+
+    def _commit(self, lane: Lane, job: Decode, drawn: Draw) -> None:
+        def record() -> None:
+            lane.tokens.append(drawn.token)
+            self._counts.drew()
+
+        if drawn.fault:
+            job.end(_fault(drawn.fault, lane))
+        else:
+            job.commit(drawn.token, drawn.logprob, record)
+
+
+def _pick(hidden: Tensor, rows: Sequence[_Row]) -> Tensor:
+    """The hidden states of some rows, in their order."""
+    first, last = rows[0].row, rows[-1].row
+    if last - first + 1 == len(rows):
+        return hidden[first : last + 1]
+    return hidden[torch.tensor([row.row for row in rows])]
+
+
+def _read(values: Tensor, rows: Sequence[_Row]) -> None:
+    finite = booleans(values.isfinite().all(dim=1))
+    for i, row in enumerate(rows):
+        if isinstance(row.job, Reading):
+            row.job.accept(values[i], finite[i])
+
+
+def _fault(reason: str, lane: Lane) -> Exception:
+    if reason == NOT_FINITE:
+        return ModelError(f"{reason} after {len(lane.tokens)} tokens; its weights may be damaged")
+    return InputError(f"{reason}; leave one token allowed")

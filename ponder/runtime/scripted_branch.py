@@ -1,0 +1,288 @@
+"""A branch of the scripted engine: a list of code points, drawn one at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ponder.runtime.errors import (
+    BranchClosed,
+    CapabilityError,
+    ContextOverflow,
+    InputError,
+    ModelError,
+)
+from ponder.runtime.script import END, VOCABULARY, next_token, spell, truncate
+from ponder.runtime.seeds import BranchPath
+from ponder.runtime.tokens import check_range, moved
+from ponder.runtime.values import (
+    Delta,
+    Finish,
+    Logits,
+    Pooling,
+    Sampling,
+    Scored,
+    Segment,
+    SpliceMode,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from ponder.runtime.scripted import ScriptedEngine
+
+
+class ScriptedBranch:
+    """A `Branch` of a `ScriptedEngine`: a list of code points."""
+
+    def __init__(
+        self,
+        engine: ScriptedEngine,
+        path: BranchPath,
+        tokens: list[int],
+        prompt_length: int,
+        charge: Usage,
+        parent: ScriptedBranch | None = None,
+    ) -> None:
+        self.path = path
+        self.usage = charge
+        self._engine = engine
+        self._tokens = tokens
+        self._prompt = prompt_length
+        self._forks = 0
+        self._parent = parent
+        self._own = len(tokens) if parent else 0
+        self._open = True
+        self._pins = 0
+        engine.adopt(+1)
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return tuple(self._tokens)
+
+    @property
+    def tail(self) -> Sequence[int]:
+        return tuple(self._tokens[self._own :])
+
+    @property
+    def text(self) -> str:
+        return spell(self._tokens[self._prompt :])
+
+    def fork(self, n: int) -> list[ScriptedBranch]:
+        self._check()
+        if n < 1:
+            raise InputError(f"fork into {n!r} branches; it must be at least 1")
+        ordinal, self._forks = self._forks, self._forks + 1
+        return [
+            ScriptedBranch(
+                self._engine,
+                self.path.child(ordinal, i),
+                list(self._tokens),
+                self._prompt,
+                Usage(),
+                self,
+            )
+            for i in range(n)
+        ]
+
+    async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
+        async for delta in self.stream(params, deadline=deadline):
+            if delta.segment is not None:
+                return delta.segment
+        raise ModelError("the stream ended without a segment")
+
+    async def stream(
+        self, params: Sampling, *, deadline: float | None = None
+    ) -> AsyncIterator[Delta]:
+        self._check()
+        room = self._engine.capabilities.context_length - len(self._tokens)
+        limit = min(params.max_tokens, room)
+        drawn: list[int] = []
+        logprobs: list[float] = []
+        finish = Finish.LENGTH
+        while len(drawn) < limit:
+            if deadline is not None and self._engine.clock() >= deadline:
+                finish = Finish.BUDGET
+                break
+            token, logprob = self._draw(params)
+            self._tokens.append(token)
+            drawn.append(token)
+            logprobs.append(logprob)
+            self._charge(Usage(decoded=1))
+            if token == END:
+                finish = Finish.EOS
+                break
+            yield Delta(text=chr(token))
+            if any(stop in spell(drawn[-len(stop) :]) for stop in params.stop):
+                finish = Finish.STOP
+                break
+        await self._engine.pause(self.path, len(drawn))
+        usage = Usage(decoded=len(drawn))
+        segment = Segment(
+            text=spell(drawn),
+            tokens=tuple(drawn),
+            logprobs=tuple(logprobs),
+            finish=finish,
+            usage=usage,
+        )
+        yield Delta(text="", segment=segment)
+
+    async def append(self, text: str) -> None:
+        self._check()
+        self._put(len(self._tokens), [ord(c) for c in text], "appending")
+
+    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+        self._check()
+        results = [self._score(text) for text in continuations]
+        self._charge(Usage(scored=sum(len(r.tokens) for r in results)))
+        await self._engine.pause(self.path, 0)
+        return results
+
+    async def logits(self) -> Logits:
+        (logits,) = await self.span_logits(len(self._tokens) - 1, len(self._tokens))
+        return logits
+
+    async def span_logits(self, start: int, stop: int) -> list[Logits]:
+        self._check()
+        if not self._prompt - 1 <= start < stop <= len(self._tokens):
+            raise InputError(
+                f"tokens {start!r} to {stop!r} of {len(self._tokens)}; give {self._prompt - 1} <= "
+                "start < stop: a script says nothing of the prompt itself"
+            )
+        self._charge(Usage(scored=stop - start))
+        return [self._logits(end) for end in range(start + 1, stop + 1)]
+
+    async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
+        raise CapabilityError(f"engine {self._engine.name!r} has no head {head!r}, nor any other")
+
+    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        raise CapabilityError(f"engine {self._engine.name!r} is a script: it has no hidden states")
+
+    def rewind(self, to: int) -> None:
+        self._check()
+        if not 1 <= to <= len(self._tokens):
+            raise InputError(
+                f"rewind to {to!r} tokens; it must be 1 to {len(self._tokens)}, all it has"
+            )
+        del self._tokens[to:]
+        self._prompt, self._own = min(self._prompt, to), min(self._own, to)
+
+    async def splice(
+        self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        self._check()
+        self._check_mode(mode)
+        check_range(start, stop, len(self._tokens), len(text))
+        if start == stop and not text:
+            return
+        self._put(start, [*(ord(c) for c in text), *self._tokens[stop:]], "splicing")
+        self._prompt, self._own = (
+            moved(border, start, stop, len(text)) for border in (self._prompt, self._own)
+        )
+
+    async def join(
+        self, others: Sequence[ScriptedBranch], mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        self._check()
+        self._check_mode(mode)
+        for other in others:
+            other._check()
+        if any(other._parent is not self for other in others) or len(set(others)) < len(others):
+            raise InputError(
+                f"cannot join {[o.path for o in others]!r} with {self.path}: it takes forks "
+                "of this branch, each once"
+            )
+        tails = [token for other in others for token in other.tail]
+        self._put(len(self._tokens), tails, "joining")
+
+    def share(self, others: Sequence[ScriptedBranch]) -> None:
+        self._check()
+        raise CapabilityError(
+            f"engine {self._engine.name!r} has no live views; use a model's engine, or append what "
+            "others said"
+        )
+
+    def pin(self) -> None:
+        self._check()
+        self._pins += 1
+
+    def unpin(self) -> None:
+        self._check()
+        if not self._pins:
+            raise InputError(f"branch {self.path} is not pinned; unpin once for each pin")
+        self._pins -= 1
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._engine.adopt(-1)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        if not self._open:
+            raise BranchClosed(f"branch {self.path} is closed")
+        self._engine.check_open()
+
+    def _check_mode(self, mode: SpliceMode) -> None:
+        if mode is not SpliceMode.REENCODE:
+            raise CapabilityError(
+                f"engine {self._engine.name!r} has no KV to keep (mode {mode.name}); use mode "
+                "REENCODE, or a model's engine"
+            )
+
+    def _put(self, start: int, tokens: Sequence[int], action: str) -> None:
+        """These tokens in place of all from `start` on."""
+        total = start + len(tokens)
+        if tokens and total >= self._engine.capabilities.context_length:
+            raise ContextOverflow(
+                f"{action} {len(tokens)} tokens to {start} overflows the context of "
+                f"{self._engine.capabilities.context_length}: shorten one of them"
+            )
+        self._tokens[start:] = tokens
+        self._charge(Usage(prompt=len(tokens)))
+
+    def _charge(self, usage: Usage) -> None:
+        self.usage += usage
+        self._engine.charge(usage)
+
+    def _next(self, extra: str = "", *, end: int | None = None) -> dict[int, float]:
+        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt : end]
+        return next_token(self._engine.script, spell(prompt), spell(said) + extra)
+
+    def _logits(self, end: int) -> Logits:
+        values = [-math.inf] * VOCABULARY
+        for token, p in self._next(end=end).items():
+            values[token] = math.log(p)
+        return values
+
+    def _score(self, text: str) -> Scored:
+        logprobs: list[float] = []
+        for i, character in enumerate(text):
+            p = self._next(text[:i]).get(ord(character), 0.0)
+            logprobs.append(math.log(p) if p else -math.inf)
+        return Scored(tokens=tuple(ord(c) for c in text), logprobs=tuple(logprobs))
+
+    def _draw(self, params: Sampling) -> tuple[int, float]:
+        """Inverse CDF over token ids, as the own engine does it."""
+        model = self._next()
+        kept = truncate(model, params)
+        if not kept:
+            raise InputError("every token the script allows is forbidden by `bias`")
+        point = self.path.uniform(len(self._tokens)) * sum(kept.values())
+        token = next(iter(kept))
+        for token, weight in kept.items():  # noqa: B007 - rounding may leave the last
+            point -= weight
+            if point < 0:
+                break
+        return token, math.log(model[token])

@@ -1,0 +1,20 @@
+"""What every engine does with ranges of tokens when text is spliced into a branch."""
+
+from __future__ import annotations
+
+from ponder.runtime.errors import InputError
+
+
+def check_range(start: int, stop: int, total: int, given: int) -> None:
+    """Raises `InputError` unless `start` to `stop` can make way for `given` of `total` tokens."""
+    if not 0 <= start <= stop <= total:
+        raise InputError(f"splice {start!r} to {stop!r}; it takes 0 <= start <= stop <= {total}")
+    if start == 0 and stop == total and not given:
+        raise InputError(f"splice {start!r} to {stop!r} leaves no token; leave one, or give text")
+
+
+def moved(border: int, start: int, stop: int, size: int) -> int:
+    """Where a border between tokens is, after `start` to `stop` made way for `size` others."""
+    if start >= border:
+        return border
+    return border - (stop - start) + size if stop <= border else start

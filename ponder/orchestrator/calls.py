@@ -82,6 +82,8 @@ class Call:
             "decoded": used.decoded,
             "scored": used.scored,
         }
+        if used.estimated:
+            usage["estimated"] = used.estimated
         self._record({"event": "call", "kind": self.kind, **self._who(), "usage": usage, **told})
 
     def _refused(self, error: BudgetExceeded) -> None:

@@ -120,17 +120,23 @@ class MeteredBranch:
     def usage(self) -> Usage:
         return self._inner.usage
 
+    @property
+    def resent(self) -> int:
+        return self._inner.resent
+
     def fork(self, n: int) -> list[Branch]:
         return [MeteredBranch(child, self._home) for child in self._inner.fork(n)]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         call = self._call("extend")
-        grant = await call.reserve(params.max_tokens, least=1)
+        past = self._inner.resent
+        grant = await call.reserve(past + params.max_tokens, least=past + 1)
+        room = grant.tokens - past
         async with self._paid(call, grant) as told:
             segment = await self._inner.extend(
-                limited(params, grant), deadline=self._home.deadline(deadline)
+                limited(params, room), deadline=self._home.deadline(deadline)
             )
-            segment = cut(segment, params, grant)
+            segment = cut(segment, params, room)
             told.update(said(segment))
         return segment
 
@@ -138,10 +144,12 @@ class MeteredBranch:
         self, params: Sampling, *, deadline: float | None = None
     ) -> AsyncIterator[Delta]:
         call = self._call("extend")
-        grant = await call.reserve(params.max_tokens, least=1)
+        past = self._inner.resent
+        grant = await call.reserve(past + params.max_tokens, least=past + 1)
+        room = grant.tokens - past
         async with self._paid(call, grant, paced=True) as told:
             pieces = self._inner.stream(
-                limited(params, grant), deadline=self._home.deadline(deadline)
+                limited(params, room), deadline=self._home.deadline(deadline)
             )
             last: Delta | None = None
             async with closing(self._paced(pieces)) as paced:
@@ -149,8 +157,8 @@ class MeteredBranch:
                     if delta.segment is None:
                         yield delta
                     else:
-                        last = replace(delta, segment=cut(delta.segment, params, grant))
-                        told.update(said(cut(delta.segment, params, grant)))
+                        last = replace(delta, segment=cut(delta.segment, params, room))
+                        told.update(said(cut(delta.segment, params, room)))
         # Paid before it is given: the reader may leave with it and never close the stream.
         if last is not None:
             yield last
@@ -161,7 +169,7 @@ class MeteredBranch:
             await self._inner.append(text)
 
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
-        tokens = sum(map(self._home.count, continuations))
+        tokens = sum(self._inner.resent + self._home.count(c) for c in continuations)
         async with self._whole("score", tokens) as told:
             scored = await self._inner.score(continuations)
             told["logprobs"] = scores(scored)
@@ -276,15 +284,15 @@ class MeteredBranch:
                 yield delta
 
 
-def limited(params: Sampling, grant: Grant) -> Sampling:
-    if grant.tokens >= params.max_tokens:
+def limited(params: Sampling, room: int) -> Sampling:
+    if room >= params.max_tokens:
         return params
-    return replace(params, max_tokens=grant.tokens)
+    return replace(params, max_tokens=room)
 
 
-def cut(segment: Segment, params: Sampling, grant: Grant) -> Segment:
+def cut(segment: Segment, params: Sampling, room: int) -> Segment:
     """A decode that ran into a grant smaller than it asked for was cut by the budget."""
-    short = grant.tokens < params.max_tokens and len(segment.tokens) >= grant.tokens
+    short = room < params.max_tokens and segment.usage.decoded >= room
     if short and segment.finish is Finish.LENGTH:
         return replace(segment, finish=Finish.BUDGET)
     return segment
@@ -296,4 +304,5 @@ def minus(after: Usage, before: Usage) -> Usage:
         cached=after.cached - before.cached,
         decoded=after.decoded - before.decoded,
         scored=after.scored - before.scored,
+        estimated=after.estimated - before.estimated,
     )

@@ -29,6 +29,7 @@ from ponder.runtime.values import (
     Scored,
     Segment,
     SpliceMode,
+    ToolCall,
     Usage,
 )
 
@@ -59,6 +60,7 @@ __all__ = [
     "ScriptedEngine",
     "Segment",
     "SpliceMode",
+    "ToolCall",
     "Usage",
     "describe_platform",
     "known_models",

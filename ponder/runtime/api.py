@@ -36,7 +36,7 @@ class Branch(Protocol):
     @property
     def tokens(self) -> Sequence[int]:
         """The journal: every token of prompt and continuation. It defines the branch; KV is a
-        cache.
+        cache. Where `Capabilities.token_ids` is false, its Unicode code points.
         """
         ...
 
@@ -55,6 +55,11 @@ class Branch(Protocol):
         """What this branch was charged since it was opened or forked; its ancestors' charges are
         theirs.
         """
+        ...
+
+    @property
+    def resent(self) -> int:
+        """Tokens of the past that each call charges again: 0 where the engine keeps KV."""
         ...
 
     def fork(self, n: int) -> Sequence[Branch]:
@@ -204,7 +209,9 @@ class Engine(Protocol):
         ...
 
     def count(self, prompt: Prompt) -> int:
-        """Tokens that `open` would charge for this prompt."""
+        """Tokens of this prompt, which `open` charges at most. An estimate where the engine has no
+        token ids.
+        """
         ...
 
     def clock(self) -> float:

@@ -32,16 +32,10 @@ class ScriptedEngine:
         completion orders in tests.
         """
         self.name = name
-        self.capabilities = Capabilities(
-            context_length=context_length,
-            fork="kv",
-            logprobs=True,
-            prompt_logprobs=True,
-            logits=True,
-            seed=True,
-            splice=frozenset([SpliceMode.REENCODE]),
-            live_views=False,
+        self.capabilities = Capabilities.everything(
+            context_length, splice=frozenset([SpliceMode.REENCODE]), live_views=False
         )
+        self.context_length = context_length
         self.script = script
         self._delay = delay
         self._closed = False
@@ -56,11 +50,10 @@ class ScriptedEngine:
                 f"engine {self.name!r} has no adapter {adapter!r}; open without one"
             )
         text = render(prompt)
-        if len(text) >= self.capabilities.context_length:
+        if len(text) >= self.context_length:
             raise ContextOverflow(
                 f"the prompt has {len(text)} tokens; {self.name!r} holds "
-                f"{self.capabilities.context_length}, "
-                "one of them for the reply: shorten it"
+                f"{self.context_length}, one of them for the reply: shorten it"
             )
         self.check_open()
         charge = Usage(prompt=len(text))

@@ -39,6 +39,8 @@ class Finish(Enum):
     BUDGET = "budget"
     """The deadline, or a limit set from outside the sampling settings, cut the decode short."""
     CANCELLED = "cancelled"
+    TOOLS = "tools"
+    """The model ended its turn with calls of tools, in `Segment.tool_calls`."""
 
 
 class SpliceMode(Enum):
@@ -112,6 +114,8 @@ class Usage:
     """Tokens the model drew."""
     scored: int = 0
     """Tokens whose log-probability was asked for."""
+    estimated: int = 0
+    """Those of `tokens` that the engine did not tell, and that were reckoned from the text."""
 
     @property
     def tokens(self) -> int:
@@ -124,7 +128,18 @@ class Usage:
             cached=self.cached + other.cached,
             decoded=self.decoded + other.decoded,
             scored=self.scored + other.scored,
+            estimated=self.estimated + other.estimated,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool the model wants called."""
+
+    id: str
+    name: str
+    arguments: str
+    """A JSON object, as the model wrote it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +148,16 @@ class Segment:
 
     text: str
     tokens: tuple[int, ...]
+    """In the units of `Branch.tokens`; `usage.decoded` counts what the model drew."""
     logprobs: tuple[float, ...]
-    """Nats, one a token, under the model's own distribution (temperature 1, nothing truncated, no
-    bias).
+    """Nats, one for each token drawn, under the model's own distribution (temperature 1, nothing
+    truncated, no bias). Empty where the engine tells none.
     """
     finish: Finish
     usage: Usage
+    reasoning: str = ""
+    """What the model thought apart from its reply, where the engine keeps the two apart."""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +188,22 @@ Logits = Sequence[float]
 class Capabilities:
     """What an engine can do; a plan that needs more is refused before a token is spent."""
 
-    context_length: int
-    """Tokens, prompt and continuation together."""
+    context_length: int | None
+    """Tokens, prompt and continuation together; None where an endpoint does not tell, and refuses
+    what is too long when it is sent.
+    """
     fork: Literal["kv", "text"]
+    """By "text", a branch's whole past is sent, and charged, with each call."""
+    token_ids: bool
+    """Tokens are the model's own. Where not, a branch is kept in Unicode code points, which are
+    good for rewinding and nothing else.
+    """
+    prefix_continuation: Literal["exact", "restated"] | None
+    """Whether a branch that holds some of the reply can be extended: as if the model had never
+    stopped; only by telling the model in a user turn how its reply begins; or not at all.
+    """
+    top_k: bool
+    min_p: bool
     logprobs: bool
     """Log-probabilities of drawn tokens."""
     prompt_logprobs: bool
@@ -183,6 +215,29 @@ class Capabilities:
     """Modes of `splice` and `join`."""
     live_views: bool
     """Branches can see others' tails grow (`share`)."""
+    stream: bool
+    """`stream` gives pieces as they are drawn, not all at the end."""
+
+    @classmethod
+    def everything(
+        cls, context_length: int, *, splice: frozenset[SpliceMode], live_views: bool
+    ) -> Capabilities:
+        """What an engine that owns its model and its KV can do."""
+        return cls(
+            context_length=context_length,
+            fork="kv",
+            token_ids=True,
+            prefix_continuation="exact",
+            top_k=True,
+            min_p=True,
+            logprobs=True,
+            prompt_logprobs=True,
+            logits=True,
+            seed=True,
+            splice=splice,
+            live_views=live_views,
+            stream=True,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,8 @@ class LocalBranch:
     call makes that call raise `BranchClosed`.
     """
 
+    resent = 0
+
     def __init__(
         self,
         handle: Handle,

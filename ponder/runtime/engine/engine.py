@@ -70,13 +70,9 @@ class LocalEngine:
         self.name = f"{model.name} ({runner.description})"
         self.config: ModelConfig = model.config
         self.tokenizer: Tokenizer = model.tokenizer
-        self.capabilities = Capabilities(
-            context_length=model.config.context_length,
-            fork="kv",
-            logprobs=True,
-            prompt_logprobs=True,
-            logits=True,
-            seed=True,
+        self._context = model.config.context_length
+        self.capabilities = Capabilities.everything(
+            self._context,
             splice=frozenset(SpliceMode if runner.shifts else [SpliceMode.REENCODE]),
             live_views=runner.shifts,
         )
@@ -141,7 +137,7 @@ class LocalEngine:
         return ident, partial(_let_go, self._live, self.core, self.thread, ident)
 
     def _encode(self, prompt: Prompt) -> list[int]:
-        context = self.capabilities.context_length
+        context = self._context
         for text in [prompt] if isinstance(prompt, str) else [m.content for m in prompt]:
             if len(text) > LONG * context:
                 start = len(self.tokenizer.encode(text[: LONG * context]))

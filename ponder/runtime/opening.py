@@ -14,37 +14,72 @@ from ponder.runtime.scripted import ScriptedEngine
 
 EMBEDDED = "embedded"
 SCRIPTED = "scripted"
+REMOTE = "openai:"
 
 
 def open_engine(
-    model: str = EMBEDDED, *, weights: str = "float32", pages: int | None = None
+    model: str = EMBEDDED,
+    *,
+    weights: str = "float32",
+    pages: int | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    timeout: float = 600.0,
+    probe: bool = False,
+    allow_fallback: bool = False,
 ) -> Engine:
     """An engine for `model`; close it when done.
 
     Args:
         model: "embedded" (SmolLM2-135M-Instruct), "scripted" (a toy oracle, no model at all), the
-            path of a GGUF file or of a directory in Hugging Face layout, or ORG/NAME on the hub.
+            path of a GGUF file or of a directory in Hugging Face layout, ORG/NAME on the hub, or
+            "openai:MODEL" at an endpoint that speaks OpenAI's protocol.
         weights: what a model's weights are rounded to; all but "float32" need the native step
             or, "bfloat16", a GPU.
             "bfloat16" is faster, and as often right; "int8" is faster yet, and less often
             (benchmarks/RESULTS.md).
         pages: KV pages of 16 tokens; None lets the engine choose by the memory there is.
+        base_url: of the endpoint, up to `/v1`; None reads `OPENAI_BASE_URL`, else OpenAI's own.
+        api_key: None reads `PONDER_API_KEY`, else `OPENAI_API_KEY`.
+        timeout: seconds until an endpoint answers, or between two pieces of a stream.
+        probe: find out anew what the endpoint can do, though it is known from the last week.
+        allow_fallback: where an endpoint cannot go on from the beginning of a reply, tell the
+            model in a user turn how its reply begins.
 
     Raises:
-        InputError: there is no such model, it cannot be read, or the `engine` extra is missing.
+        InputError: there is no such model, it cannot be read, or an extra is missing.
+        ModelError: the endpoint is down or broken.
     """
+    if model.startswith(REMOTE):
+        _check_installed(model, ("openai",), "openai")
+        from ponder.runtime.remote.connect import connect
+
+        return connect(
+            model.removeprefix(REMOTE),
+            base_url=base_url,
+            api_key=api_key,
+            timeout=timeout,
+            probe_again=probe,
+            fallback=allow_fallback,
+        )
+    if base_url is not None:
+        raise InputError(f"model {model!r} has no base URL; name it as {REMOTE + model!r}")
     weight_format = read_weight_format(weights)
     if model == SCRIPTED:
         if weight_format != "float32":
             raise InputError(f"weights {weights!r}: the scripted engine has none; leave it out")
         return ScriptedEngine()
-    missing = [name for name in ("torch", "tokenizers", "gguf") if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"model {model!r} needs {', '.join(missing)}, which is not installed; "
-            "run: pip install 'ponder[engine]'"
-        )
+    _check_installed(model, ("torch", "tokenizers", "gguf"), "engine")
     from ponder.runtime.engine.engine import LocalEngine
     from ponder.runtime.models.load import load_model
 
     return LocalEngine(load_model(model), weight_format=weight_format, pages=pages)
+
+
+def _check_installed(model: str, needed: tuple[str, ...], extra: str) -> None:
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"model {model!r} needs {', '.join(missing)}, which is not installed; "
+            f"run: pip install 'ponder[{extra}]'"
+        )

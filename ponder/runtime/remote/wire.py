@@ -63,7 +63,7 @@ class Choice(BaseModel):
 
     @property
     def part(self) -> Said | None:
-        return self.message or self.delta or (Said(content=self.text) if self.text else None)
+        return self.message or self.delta or (None if self.text is None else Said(content=self.text))
 
 
 class PromptDetails(BaseModel):

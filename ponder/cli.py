@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ponder.terminal import bar, print_json, resumable, standard_input, told
+
 if TYPE_CHECKING:
-    from ponder.evals import Progress, Report
+    from ponder.evals import Report
     from ponder.orchestrator import Result, Runtime
+    from ponder.runtime import Engine
 
 app = typer.Typer(
     name="ponder",
@@ -38,12 +42,25 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="embedded (SmolLM2-135M-Instruct), scripted (a toy, no model), a path, or ORG/NAME.",
+        help="embedded (SmolLM2-135M-Instruct), scripted (a toy, no model), a path, ORG/NAME, or "
+        "openai:MODEL at an endpoint.",
     ),
 ]
 Weights = Annotated[
     str,
     typer.Option("--weights", help="float32, bfloat16 (faster), int8 or int4 (faster yet)."),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(help="Of the endpoint, up to /v1. Its key is read from PONDER_API_KEY."),
+]
+Probe = Annotated[bool, typer.Option("--probe", help="Find out anew what the endpoint can do.")]
+Fallback = Annotated[
+    bool,
+    typer.Option(
+        "--allow-fallback",
+        help="Tell a model that cannot go on from a begun reply how it begins, in a user turn.",
+    ),
 ]
 BudgetTokens = Annotated[
     int | None, typer.Option(help="Tokens a question may cost: given, drawn and scored.")
@@ -59,6 +76,9 @@ def solve(
     strategy: Strategy = "self_consistency",
     model: Model = "embedded",
     weights: Weights = "float32",
+    base_url: BaseUrl = None,
+    probe: Probe = False,
+    allow_fallback: Fallback = False,
     seed: Annotated[int | None, typer.Option(help="Drawn, and told, if left out.")] = None,
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
@@ -71,12 +91,13 @@ def solve(
     from ponder.verifiers import Question
 
     expression = load_strategy(strategy)
+    opened = _opening(model, weights, base_url, probe, allow_fallback)
     budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
-    asked = Question(text=_standard_input() if question == "-" else question)
+    asked = Question(text=standard_input() if question == "-" else question)
 
     async def run() -> Result:
-        async with _runtime(model, concurrency, weights) as runtime:
-            with _bar("thinking", runtime.plan(expression, asked).total.calls) as advance:
+        async with _runtime(opened, concurrency) as runtime:
+            with bar("thinking", runtime.plan(expression, asked).total.calls) as advance:
                 return await runtime.solve(
                     asked,
                     expression,
@@ -88,7 +109,7 @@ def solve(
 
     result = asyncio.run(run())
     if as_json:
-        _print_json({"strategy": strategy, "model": model, **result_data(result)})
+        print_json({"strategy": strategy, "model": model, **result_data(result)})
     else:
         typer.echo(result.text)
         typer.echo(result_line(result), err=True)
@@ -104,6 +125,9 @@ def evaluate(
     strategy: Strategy = "self_consistency",
     model: Model = "embedded",
     weights: Weights = "float32",
+    base_url: BaseUrl = None,
+    probe: Probe = False,
+    allow_fallback: Fallback = False,
     out: Annotated[Path | None, typer.Option(help="Where a run is kept, and resumed.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds, equal answers.")] = 0,
     budget_tokens: BudgetTokens = None,
@@ -116,14 +140,15 @@ def evaluate(
     from ponder.orchestrator import Budget, load_strategy
 
     declared, expression = find_task(task), load_strategy(strategy)
+    opened = _opening(model, weights, base_url, probe, allow_fallback)
     budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
     examples = load_examples(
         declared, data=data, limit=limit, seed=seed, shuffle=shuffle, difficulty=difficulty
     )
 
     async def run() -> Report:
-        async with _runtime(model, concurrency, weights) as runtime:
-            with _bar(task, len(examples)) as advance:
+        async with _runtime(opened, concurrency) as runtime:
+            with bar(task, len(examples)) as advance:
                 return await run_task(
                     runtime,
                     declared,
@@ -133,13 +158,13 @@ def evaluate(
                     seed=seed,
                     budget=budget,
                     out=out,
-                    on_progress=_told(task, advance),
+                    on_progress=told(task, advance),
                 )
 
-    with _resumable(out):
+    with resumable(out):
         report = asyncio.run(run())
     if as_json:
-        _print_json(report.as_dict())
+        print_json(report.as_dict())
     else:
         typer.echo(report_table(report))
 
@@ -149,6 +174,8 @@ def plan(
     strategy: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")],
     question: Annotated[str | None, typer.Option(help="To count its tokens, by the model.")] = None,
     model: Model = "scripted",
+    base_url: BaseUrl = None,
+    allow_fallback: Fallback = False,
     budget_tokens: BudgetTokens = None,
     picture: Annotated[bool, typer.Option("--picture", help="The graph, as Mermaid.")] = False,
     as_json: AsJson = False,
@@ -161,13 +188,13 @@ def plan(
     expression = orchestrator.load_strategy(strategy)
     asked = None if question is None else Question(text=question)
     budget = orchestrator.Budget(tokens=budget_tokens)
-    engine = open_engine(model)
+    engine = open_engine(model, base_url=base_url, allow_fallback=allow_fallback)
     try:
         made = orchestrator.plan(expression, engine, question=asked, budget=budget)
     finally:
         asyncio.run(engine.close())
     if as_json:
-        _print_json(orchestrator.plan_data(made))
+        print_json(orchestrator.plan_data(made))
     else:
         shown = orchestrator.mermaid(expression) if picture else orchestrator.plan_table(made)
         typer.echo(shown.rstrip())
@@ -179,7 +206,7 @@ def strategies(as_json: AsJson = False) -> None:
     from ponder.orchestrator import catalogue_data, catalogue_table
 
     if as_json:
-        _print_json(catalogue_data())
+        print_json(catalogue_data())
     else:
         typer.echo(catalogue_table())
 
@@ -191,7 +218,7 @@ def models(as_json: AsJson = False) -> None:
 
     found = [{**asdict(model), "where": str(model.where)} for model in known_models()]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for model in found:
         state = "ready" if model["cached"] else "fetched when first used"
@@ -227,69 +254,32 @@ def main() -> None:
     sys.exit(code)
 
 
-@asynccontextmanager
-async def _runtime(model: str, concurrency: int, weights: str) -> AsyncGenerator[Runtime]:
-    from ponder.orchestrator import Runtime
+def _opening(
+    model: str, weights: str, base_url: str | None, probe: bool, allow_fallback: bool
+) -> Callable[[], Engine]:
     from ponder.runtime import open_engine
+
+    return partial(
+        open_engine,
+        model,
+        weights=weights,
+        base_url=base_url,
+        probe=probe,
+        allow_fallback=allow_fallback,
+    )
+
+
+@asynccontextmanager
+async def _runtime(opened: Callable[[], Engine], concurrency: int) -> AsyncGenerator[Runtime]:
+    from ponder.orchestrator import Runtime
     from ponder.verifiers import MathEquivalence
 
-    engine, equivalence = open_engine(model, weights=weights), MathEquivalence()
+    engine, equivalence = opened(), MathEquivalence()
     try:
         yield Runtime(engine, equivalence=equivalence, concurrency=concurrency)
     finally:
         await equivalence.close()
         await engine.close()
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Generator[Callable[[str], None]]:
-    """A progress bar on a terminal, nothing in a pipe. Call what it gives with the new title."""
-    if not sys.stderr.isatty():
-        yield lambda title: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn as Elapsed
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(title, total=total)
-        yield lambda title: progress.update(bar, description=title, advance=1)
-
-
-@contextmanager
-def _resumable(out: Path | None) -> Generator[None]:
-    """Tells on Ctrl-C what is kept."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept = f"what is finished is in {out}; the same command goes on from there"
-        typer.echo(f"interrupted; {kept if out else 'without --out nothing is kept'}", err=True)
-        raise
-
-
-def _told(task: str, advance: Callable[[str], None]) -> Callable[[Progress], None]:
-    correct = 0
-
-    def tell(progress: Progress) -> None:
-        nonlocal correct
-        correct += progress.record.correct
-        advance(f"{task}: {correct} right")
-
-    return tell
-
-
-def _standard_input() -> str:
-    from ponder.runtime import InputError
-
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"standard input is not UTF-8 text: {error}") from error
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 if __name__ == "__main__":

@@ -182,4 +182,4 @@ def test_help_imports_no_room() -> None:
     code = "import sys; from ponder.cli import app\ntry: app(['--help'])\nexcept SystemExit: pass\n"
     code += "print(*(m for m in sys.modules if m.startswith('ponder.') or m == 'rich'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "ponder.cli"
+    assert done.stdout.splitlines()[-1] == "ponder.terminal ponder.cli"

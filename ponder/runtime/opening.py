@@ -6,6 +6,7 @@ The one place that knows which engines there are. Imports torch only when a real
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TypedDict, Unpack
 
 from ponder.runtime.api import Engine
 from ponder.runtime.errors import InputError
@@ -17,16 +18,33 @@ SCRIPTED = "scripted"
 REMOTE = "openai:"
 
 
+class Remote(TypedDict, total=False):
+    """What only an engine behind an endpoint takes."""
+
+    base_url: str | None
+    """Of the endpoint, up to `/v1`; None reads `OPENAI_BASE_URL`, else is OpenAI's own."""
+    api_key: str | None
+    """None reads `PONDER_API_KEY`, else `OPENAI_API_KEY`."""
+    timeout: float
+    """Seconds until an endpoint answers, or between two pieces of a stream; 600."""
+    probe: bool
+    """Find out anew what the endpoint can do, though it is known from the last week."""
+    allow_fallback: bool
+    """Where an endpoint cannot go on from the beginning of a reply, tell the model in a user turn
+    how its reply begins.
+    """
+    logprobs: bool
+    """False saves the traffic of log-probabilities; then the engine has none."""
+    context_length: int | None
+    """Tokens; None takes the endpoint's word, if it has one."""
+
+
 def open_engine(
     model: str = EMBEDDED,
     *,
     weights: str = "float32",
     pages: int | None = None,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    timeout: float = 600.0,
-    probe: bool = False,
-    allow_fallback: bool = False,
+    **remote: Unpack[Remote],
 ) -> Engine:
     """An engine for `model`; close it when done.
 
@@ -39,12 +57,7 @@ def open_engine(
             "bfloat16" is faster, and as often right; "int8" is faster yet, and less often
             (benchmarks/RESULTS.md).
         pages: KV pages of 16 tokens; None lets the engine choose by the memory there is.
-        base_url: of the endpoint, up to `/v1`; None reads `OPENAI_BASE_URL`, else OpenAI's own.
-        api_key: None reads `PONDER_API_KEY`, else `OPENAI_API_KEY`.
-        timeout: seconds until an endpoint answers, or between two pieces of a stream.
-        probe: find out anew what the endpoint can do, though it is known from the last week.
-        allow_fallback: where an endpoint cannot go on from the beginning of a reply, tell the
-            model in a user turn how its reply begins.
+        remote: for "openai:MODEL" alone; see `Remote`.
 
     Raises:
         InputError: there is no such model, it cannot be read, or an extra is missing.
@@ -54,16 +67,12 @@ def open_engine(
         _check_installed(model, ("openai",), "openai")
         from ponder.runtime.remote.connect import connect
 
-        return connect(
-            model.removeprefix(REMOTE),
-            base_url=base_url,
-            api_key=api_key,
-            timeout=timeout,
-            probe_again=probe,
-            fallback=allow_fallback,
+        return connect(model.removeprefix(REMOTE), **remote)
+    if any(remote.values()):
+        raise InputError(
+            f"model {model!r} is at no endpoint, and takes no {', '.join(remote)}; "
+            f"did you mean {REMOTE + model!r}?"
         )
-    if base_url is not None:
-        raise InputError(f"model {model!r} has no base URL; name it as {REMOTE + model!r}")
     weight_format = read_weight_format(weights)
     if model == SCRIPTED:
         if weight_format != "float32":

@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ponder.runtime.errors import BranchClosed, CapabilityError, InputError
+from ponder.runtime.errors import BranchClosed, CapabilityError, InputError, PonderError
 from ponder.runtime.remote.batch import Member
 from ponder.runtime.remote.body import History
 from ponder.runtime.remote.growing import Growing
@@ -94,8 +94,8 @@ class RemoteBranch:
                         break
                     given += piece
                     yield Delta(text=piece)
-        except GeneratorExit:
-            member.growing.text = given  # its reader left: what it has seen is what there is
+        except (GeneratorExit, PonderError):
+            member.growing.text = given  # what its reader has seen is what there is
             self._commit(member, Finish.CANCELLED)
             raise
         segment = self._commit(member, finish)

@@ -14,7 +14,7 @@ from ponder.runtime.remote.calls import get, models
 from ponder.runtime.remote.endpoint import Endpoint, endpoint
 from ponder.runtime.remote.engine import RemoteEngine
 from ponder.runtime.remote.faults import EndpointError, NotFound
-from ponder.runtime.remote.probing import probe
+from ponder.runtime.remote.probing import probe as find_out
 from ponder.runtime.remote.wire import Listed
 
 
@@ -24,8 +24,8 @@ def connect(
     base_url: str | None = None,
     api_key: str | None = None,
     timeout: float = 600.0,
-    probe_again: bool = False,
-    fallback: bool = False,
+    probe: bool = False,
+    allow_fallback: bool = False,
     context_length: int | None = None,
     logprobs: bool = True,
 ) -> RemoteEngine:
@@ -37,17 +37,17 @@ def connect(
         ModelError: it is down, or sends what is no reply.
     """
     where = endpoint(base_url, api_key, timeout=timeout)
-    abilities = None if probe_again else recall(where, model)
+    abilities = None if probe else recall(where, model)
     if abilities is None:
         # A thread of its own, as the caller's may run an event loop already.
         with ThreadPoolExecutor(max_workers=1) as thread:
-            finding = _find(where, model, probe_again)
+            finding = _find(where, model, probe)
             abilities = thread.submit(asyncio.run, finding).result()
     return RemoteEngine(
         where,
         model,
         abilities,
-        fallback=fallback,
+        fallback=allow_fallback,
         context_length=context_length,
         logprobs=logprobs,
     )
@@ -58,7 +58,7 @@ async def _find(where: Endpoint, model: str, again: bool) -> Abilities:
     found = None if again else load(where, model, version, now=time.time())
     if found is None:
         context = (listed.max_model_len or listed.context_length) if listed else None
-        found = await probe(where, model, version=version, context_length=context)
+        found = await find_out(where, model, version=version, context_length=context)
         remember(where, model, found)
     return found
 

@@ -63,7 +63,9 @@ class Choice(BaseModel):
 
     @property
     def part(self) -> Said | None:
-        return self.message or self.delta or (None if self.text is None else Said(content=self.text))
+        return (
+            self.message or self.delta or (None if self.text is None else Said(content=self.text))
+        )
 
 
 class PromptDetails(BaseModel):

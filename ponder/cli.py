@@ -141,7 +141,6 @@ def evaluate(
 
     declared, expression = find_task(task), load_strategy(strategy)
     opened = _opening(model, weights, base_url, probe, allow_fallback)
-    budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
     examples = load_examples(
         declared, data=data, limit=limit, seed=seed, shuffle=shuffle, difficulty=difficulty
     )
@@ -156,7 +155,7 @@ def evaluate(
                     expression,
                     label=strategy,
                     seed=seed,
-                    budget=budget,
+                    budget=Budget(tokens=budget_tokens, seconds=budget_seconds),
                     out=out,
                     on_progress=told(task, advance),
                 )

@@ -21,6 +21,7 @@ from scripted_endpoint import Json, Manner, ScriptedModel
 from ponder.runtime import Message
 from ponder.runtime.script import render
 
+__all__ = ["Json", "Manner", "ScriptedModel", "Server", "serving"]
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 STATUS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 NULL = {"role": "assistant", "content": None}

@@ -188,7 +188,10 @@ def test_fewer_choices_than_asked_are_found_out(server: Server, model: str, most
         assert max(again) == most, "it is remembered"
         return segments
 
-    expected = drawn(engine(server, "good"), lambda b: asyncio.gather(*map(once, b.fork(7))))
+    async def honest(branch: Branch) -> list[Segment]:
+        return await asyncio.gather(*map(once, branch.fork(7)))
+
+    expected = drawn(engine(server, "good"), honest)
     liar = engine(server, model)
     assert [s.text for s in drawn(liar, work)] == [s.text for s in expected]
     assert connect.connect(model, base_url=server.url).manner.abilities.choices == most

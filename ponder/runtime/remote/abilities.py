@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from ponder.runtime.values import Capabilities
 
@@ -57,12 +58,14 @@ class Abilities:
             fallback: restate a prefix where it cannot be continued.
             context_length: the user's word, before the endpoint's.
         """
-        restated = "restated" if fallback else None
+        continued: Literal["exact", "restated"] | None = "exact" if self.prefix else None
+        if fallback and continued is None:
+            continued = "restated"
         return Capabilities(
             context_length=context_length or self.context_length,
             fork="text",
             token_ids=False,
-            prefix_continuation="exact" if self.prefix else restated,
+            prefix_continuation=continued,
             top_k=self.top_k,
             min_p=self.min_p,
             logprobs=self.logprobs,

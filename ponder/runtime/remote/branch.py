@@ -5,7 +5,7 @@ here. Its journal is counted in Unicode code points.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -174,7 +174,7 @@ class RemoteBranch:
         return member
 
     @asynccontextmanager
-    async def _charged(self, member: Member) -> AsyncIterator[None]:
+    async def _charged(self, member: Member) -> AsyncGenerator[None]:
         """Whatever happens inside is charged for; what came before a cancellation is kept."""
         try:
             yield
@@ -195,7 +195,7 @@ class RemoteBranch:
 
     async def _wait(
         self,
-        what: asyncio.Future[object] | asyncio.Future[None],
+        what: asyncio.Future[str | None] | asyncio.Future[None],
         member: Member,
         deadline: float | None,
     ) -> bool:

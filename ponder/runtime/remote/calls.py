@@ -115,7 +115,7 @@ async def persist(
 
 def wait(path: BranchPath, tries: int, after: float | None) -> float:
     """Seconds until the next try."""
-    longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (tries - 1))
+    longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** (tries - 1))
     drawn = longest * (0.5 + 0.5 * path.child("retry").uniform(tries))
     return drawn if after is None else after + 0.1 * drawn
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ponder.runtime.errors import InputError
@@ -56,17 +57,19 @@ class _Prober:
             self._text(_COUNT, _LONG, temperature=0), self._text(_CHANCE, _SHORT, temperature=0)
         )
         drawn, again = await asyncio.gather(self._drawn(), self._drawn())
-        choices, prefix, stop, logprobs, raw, render, stream, top_k, min_p = await asyncio.gather(
-            self._choices(),
-            self._prefix(greedy),
-            self._holds(lambda: self._stop(greedy)),
-            self._holds(self._logprobs),
-            self._raw(),
-            self._holds(self._rendering),
-            self._holds(lambda: self._stream(greedy, usage=first.usage is not None)),
-            self._holds(lambda: self._sharpened(guess, drawn, top_k=1)),
-            self._holds(lambda: self._sharpened(guess, drawn, min_p=0.999)),
+        choices, prefix, raw = await asyncio.gather(
+            self._choices(), self._prefix(greedy), self._raw()
         )
+        tests: list[Callable[[], Awaitable[bool]]] = [
+            lambda: self._stop(greedy),
+            self._logprobs,
+            self._rendering,
+            lambda: self._stream(greedy, usage=first.usage is not None),
+            lambda: self._sharpened(guess, drawn, top_k=1),
+            lambda: self._sharpened(guess, drawn, min_p=0.999),
+        ]
+        held = await asyncio.gather(*map(self._holds, tests))
+        stop, logprobs, render, stream, top_k, min_p = held
         seed = drawn == again and len(set(drawn)) > 1
         return Abilities(
             version=version,
@@ -115,7 +118,7 @@ class _Prober:
     async def _prefix(self, greedy: str) -> Prefix | None:
         begun, rest = halves(greedy)
         for prefix in Prefix:
-            if begun and await self._holds(lambda p=prefix: self._continues(p, begun, rest)):
+            if begun and await self._holds(partial(self._continues, prefix, begun, rest)):
                 return prefix
         return None
 

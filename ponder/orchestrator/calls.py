@@ -9,12 +9,21 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ponder.orchestrator.ledger import Account, Grant, Ledger
 from ponder.orchestrator.recorder import Recorder
-from ponder.runtime import Branch, BranchPath, BudgetExceeded, Scored, Segment, Usage
+from ponder.runtime import (
+    Branch,
+    BranchPath,
+    BudgetExceeded,
+    Finish,
+    Sampling,
+    Scored,
+    Segment,
+    Usage,
+)
 
 # What a budget of calls counts; the others only prepare them.
 COUNTED = frozenset({"extend", "score", "logits"})
@@ -110,6 +119,20 @@ async def time_limit(seconds: float | None, now: float) -> AsyncGenerator[None]:
         if not limit.expired():
             raise
         raise BudgetExceeded(f"the {seconds} seconds of the budget are over") from error
+
+
+def limited(params: Sampling, room: int) -> Sampling:
+    if room >= params.max_tokens:
+        return params
+    return replace(params, max_tokens=room)
+
+
+def cut(segment: Segment, params: Sampling, room: int) -> Segment:
+    """A decode that ran into a grant smaller than it asked for was cut by the budget."""
+    short = room < params.max_tokens and segment.usage.decoded >= room
+    if short and segment.finish is Finish.LENGTH:
+        return replace(segment, finish=Finish.BUDGET)
+    return segment
 
 
 def said(segment: Segment) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
-from ponder.orchestrator.calls import Call, Meter, said, scores, time_limit
+from ponder.orchestrator.calls import Call, Meter, cut, limited, said, scores, time_limit
 from ponder.orchestrator.channel import closing
 from ponder.orchestrator.ledger import Account, Grant
 from ponder.runtime import (
@@ -23,7 +23,6 @@ from ponder.runtime import (
     Delta,
     Engine,
     EngineStats,
-    Finish,
     InputError,
     Logits,
     Prompt,
@@ -258,7 +257,7 @@ class MeteredBranch:
             raise
         finally:
             if begun:
-                call.settle(grant, minus(self._inner.usage, before), told)
+                call.settle(grant, self._inner.usage - before, told)
             else:
                 self._home.meter.ledger.release(grant)
 
@@ -282,27 +281,3 @@ class MeteredBranch:
                 if delta is None:
                     return
                 yield delta
-
-
-def limited(params: Sampling, room: int) -> Sampling:
-    if room >= params.max_tokens:
-        return params
-    return replace(params, max_tokens=room)
-
-
-def cut(segment: Segment, params: Sampling, room: int) -> Segment:
-    """A decode that ran into a grant smaller than it asked for was cut by the budget."""
-    short = room < params.max_tokens and segment.usage.decoded >= room
-    if short and segment.finish is Finish.LENGTH:
-        return replace(segment, finish=Finish.BUDGET)
-    return segment
-
-
-def minus(after: Usage, before: Usage) -> Usage:
-    return Usage(
-        prompt=after.prompt - before.prompt,
-        cached=after.cached - before.cached,
-        decoded=after.decoded - before.decoded,
-        scored=after.scored - before.scored,
-        estimated=after.estimated - before.estimated,
-    )

@@ -131,6 +131,15 @@ class Usage:
             estimated=self.estimated + other.estimated,
         )
 
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt=self.prompt - other.prompt,
+            cached=self.cached - other.cached,
+            decoded=self.decoded - other.decoded,
+            scored=self.scored - other.scored,
+            estimated=self.estimated - other.estimated,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from ponder.runtime.values import Capabilities
+from ponder.runtime.values import Capabilities, SpliceMode
 
 
 class Prefix(Enum):
@@ -72,6 +72,8 @@ class Abilities:
             prompt_logprobs=self.echo and self.rendering,
             logits=False,
             seed=self.seed and (self.ladder or self.choices == 1),
+            splice=frozenset([SpliceMode.REENCODE]),
+            live_views=False,
             stream=self.stream,
         )
 

@@ -12,12 +12,13 @@ from contextlib import aclosing
 from typing import Protocol
 
 from ponder.runtime.remote.abilities import Abilities
-from ponder.runtime.remote.body import Body, History, Manner, request
+from ponder.runtime.remote.body import Body, Manner, request
 from ponder.runtime.remote.calls import ask, explained, persist, pieces
 from ponder.runtime.remote.counting import estimate, shares
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.faults import EndpointError, NotFound
 from ponder.runtime.remote.growing import Growing
+from ponder.runtime.remote.history import History
 from ponder.runtime.remote.wire import Reply, Told
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import Sampling, Usage

@@ -8,7 +8,7 @@ from typing import Any
 
 from ponder.runtime.errors import CapabilityError
 from ponder.runtime.remote.abilities import Abilities, Prefix
-from ponder.runtime.remote.counting import estimate, estimate_prompt
+from ponder.runtime.remote.history import History
 from ponder.runtime.values import Message, Sampling
 
 Body = dict[str, Any]  # Any: JSON
@@ -17,19 +17,6 @@ RESTATEMENT = (
     "You have already written the beginning of your reply, which is between the two lines of "
     "dashes:\n---\n{said}\n---\nGo on exactly where it stops. Write only what comes next."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """A branch's past: what it was opened with, and all since then, drawn or given."""
-
-    prompt: str | tuple[Message, ...]
-    said: str = ""
-
-    @property
-    def tokens(self) -> int:
-        """An estimate."""
-        return estimate_prompt(self.prompt) + estimate(self.said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,17 +7,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ponder.runtime.errors import BranchClosed, CapabilityError, InputError, PonderError
 from ponder.runtime.remote.batch import Member
-from ponder.runtime.remote.body import History
 from ponder.runtime.remote.growing import Growing
-from ponder.runtime.script import render
+from ponder.runtime.remote.history import History
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Delta, Finish, Logits, Sampling, Scored, Segment, Usage
+from ponder.runtime.tokens import check_range, moved
+from ponder.runtime.values import (
+    Delta,
+    Finish,
+    Logits,
+    Sampling,
+    Scored,
+    Segment,
+    SpliceMode,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from ponder.runtime.remote.engine import RemoteEngine
@@ -27,20 +35,33 @@ class RemoteBranch:
     """A `Branch` of a `RemoteEngine`."""
 
     def __init__(
-        self, engine: RemoteEngine, path: BranchPath, history: History, family: object | None
+        self,
+        engine: RemoteEngine,
+        path: BranchPath,
+        history: History,
+        parent: RemoteBranch | None = None,
+        family: object | None = None,
     ) -> None:
         self.path = path
         self.usage = Usage()
         self._engine = engine
         self._history = history
+        self._parent = parent
+        self._own = len(history.journal) if parent else 0
         self._family = family
+        """Equal for branches of one fork that are still as they were forked, or extended alike."""
         self._forks = 0
+        self._pins = 0
         self._open = True
         engine.adopt(+1)
 
     @property
     def tokens(self) -> Sequence[int]:
-        return tuple(map(ord, render(self._history.prompt) + self._history.said))
+        return tuple(map(ord, self._history.journal))
+
+    @property
+    def tail(self) -> Sequence[int]:
+        return self.tokens[self._own :]
 
     @property
     def text(self) -> str:
@@ -57,7 +78,7 @@ class RemoteBranch:
         ordinal, self._forks = self._forks, self._forks + 1
         family = object()
         return [
-            RemoteBranch(self._engine, self.path.child(ordinal, i), self._history, family)
+            RemoteBranch(self._engine, self.path.child(ordinal, i), self._history, self, family)
             for i in range(n)
         ]
 
@@ -119,21 +140,50 @@ class RemoteBranch:
 
     def rewind(self, to: int) -> None:
         self._check()
-        prompt = render(self._history.prompt)
-        most = len(prompt) + len(self._history.said)
+        most = len(self._history.journal)
         if not 1 <= to <= most:
             raise InputError(f"rewind to {to!r} tokens; it must be 1 to {most}, all it has")
-        if to >= len(prompt):
-            said = self._history.said[: to - len(prompt)]
-            self._history = replace(self._history, said=said)
-        elif isinstance(self._history.prompt, str):
-            self._history = History(prompt=self._history.prompt[:to])
-        else:
-            raise CapabilityError(
-                f"rewind to {to!r} tokens cuts into chat turns, which {self._engine.name!r} keeps "
-                f"whole; rewind to {len(prompt)} or more"
+        self._edit(to, most, "")
+
+    async def splice(
+        self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        self._check()
+        self._check_mode(mode)
+        check_range(start, stop, len(self._history.journal), len(text))
+        self._edit(start, stop, text)
+
+    async def join(
+        self, others: Sequence[RemoteBranch], mode: SpliceMode = SpliceMode.REENCODE
+    ) -> None:
+        self._check()
+        self._check_mode(mode)
+        for other in others:
+            other._check()
+        if any(other._parent is not self for other in others) or len(set(others)) < len(others):
+            raise InputError(
+                f"cannot join {[str(o.path) for o in others]!r} with {self.path}: it takes forks "
+                "of this branch, each once"
             )
-        self._family = None
+        self._say("".join(other._history.journal[other._own :] for other in others))
+
+    def share(self, others: Sequence[RemoteBranch]) -> None:
+        self._check()
+        raise CapabilityError(
+            f"engine {self._engine.name!r} has no live views; use a model's engine, or append what "
+            "others said"
+        )
+
+    def pin(self) -> None:
+        """Nothing is kept here that could be taken away."""
+        self._check()
+        self._pins += 1
+
+    def unpin(self) -> None:
+        self._check()
+        if not self._pins:
+            raise InputError(f"branch {self.path} is not pinned; unpin once for each pin")
+        self._pins -= 1
 
     def close(self) -> None:
         if self._open:
@@ -156,6 +206,13 @@ class RemoteBranch:
             raise BranchClosed(f"branch {self.path} is closed")
         self._engine.check_open()
 
+    def _check_mode(self, mode: SpliceMode) -> None:
+        if mode is not SpliceMode.REENCODE:
+            raise CapabilityError(
+                f"engine {self._engine.name!r} has no KV to keep (mode {mode.name}); use mode "
+                "REENCODE, or a model's engine"
+            )
+
     def _late(self, deadline: float | None) -> bool:
         return deadline is not None and self._engine.clock() >= deadline
 
@@ -163,8 +220,7 @@ class RemoteBranch:
         self, params: Sampling, *, live: bool, pieces: asyncio.Queue[str | None] | None
     ) -> Member:
         manner = self._engine.manner
-        position = len(render(self._history.prompt)) + len(self._history.said)
-        seed, place = self._engine.seed(self.path, position)
+        seed, place = self._engine.seed(self.path, len(self._history.journal))
         growing = Growing(params, manner.name, cut=manner.cuts(params))
         member = Member(self.path, seed, self._history, params, growing, live=live, pieces=pieces)
         group = None
@@ -230,8 +286,12 @@ class RemoteBranch:
         )
 
     def _say(self, text: str) -> None:
-        if text:
-            self._history = replace(self._history, said=self._history.said + text)
+        self._history = self._history.and_then(text)
+
+    def _edit(self, start: int, stop: int, text: str) -> None:
+        self._history = self._history.with_text(start, stop, text)
+        self._own = moved(self._own, start, stop, len(text))
+        self._family = None
 
     def _charge(self, usage: Usage) -> None:
         self.usage += usage

@@ -12,11 +12,12 @@ from weakref import WeakKeyDictionary
 from ponder.runtime.errors import CapabilityError, ModelError
 from ponder.runtime.remote.abilities import Abilities
 from ponder.runtime.remote.batch import Gathering, Member
-from ponder.runtime.remote.body import History, Manner
+from ponder.runtime.remote.body import Manner
 from ponder.runtime.remote.branch import RemoteBranch
 from ponder.runtime.remote.cache import remember
 from ponder.runtime.remote.counting import estimate_prompt
 from ponder.runtime.remote.endpoint import Endpoint
+from ponder.runtime.remote.history import History
 from ponder.runtime.remote.scoring import Results, rendered, score
 from ponder.runtime.seeds import BranchPath, philox
 from ponder.runtime.values import Capabilities, EngineStats, Prompt, Usage
@@ -82,7 +83,7 @@ class RemoteEngine:
             )
         self.check_open()
         kept = prompt if isinstance(prompt, str) else tuple(prompt)
-        return RemoteBranch(self, path, History(prompt=kept), None)
+        return RemoteBranch(self, path, History(prompt=kept))
 
     def count(self, prompt: Prompt) -> int:
         return estimate_prompt(prompt)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ponder.runtime.errors import CapabilityError, ModelError
-from ponder.runtime.remote.body import COMPLETIONS, Body, History, Manner, turn
+from ponder.runtime.remote.body import COMPLETIONS, Body, Manner, turn
 from ponder.runtime.remote.calls import ask, persist, send
 from ponder.runtime.remote.endpoint import Endpoint
+from ponder.runtime.remote.history import History
 from ponder.runtime.remote.wire import Logprobs, Rendered, read
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import Scored, Usage

@@ -19,6 +19,8 @@ from ponder.runtime import (
     Message,
     Sampling,
     Segment,
+    SpliceMode,
+    ToolCall,
     open_engine,
 )
 from ponder.runtime.remote.abilities import Abilities, Prefix
@@ -27,7 +29,9 @@ from ponder.runtime.remote.cache import forget
 from ponder.runtime.remote.connect import connect
 from ponder.runtime.remote.counting import shares
 from ponder.runtime.remote.engine import RemoteEngine
+from ponder.runtime.remote.growing import Growing
 from ponder.runtime.remote.limit import AdaptiveLimit
+from ponder.runtime.remote.wire import Choice
 
 PATH = BranchPath(5, ("remote",))
 TURNS = (Message(role="user", content="What is 2 and 3?"),)
@@ -242,3 +246,54 @@ def test_shares_add_up(total: int, weights: list[int]) -> None:
         if sum(weights)
     )
     assert json.dumps(parts) == json.dumps(shares(total, weights))
+
+
+def test_a_branch_is_edited_as_text(server: Server) -> None:
+    engine = connect("all", base_url=server.url)
+
+    async def run() -> None:
+        root = await engine.open(TURNS, path=PATH)
+        border = len(root.tokens)
+        await root.append("one two three")
+        one, other = root.fork(2)
+        await one.append(" four")
+        await other.append(" five")
+        await root.join([other, one])
+        assert root.text == "one two three five four"
+        await root.splice(border + 4, border + 8, "2 ")
+        assert root.text == "one 2 three five four"
+        assert one.tail == tuple(map(ord, " four"))
+        with pytest.raises(CapabilityError, match="KEEP"):
+            await root.splice(border, border + 1, "", SpliceMode.KEEP)
+        with pytest.raises(CapabilityError, match="turns"):
+            await root.splice(1, 2)
+        with pytest.raises(CapabilityError, match="live views"):
+            one.share([other])
+        raw = await engine.open("one two", path=PATH)
+        await raw.append(" three")
+        await raw.splice(4, 9, "and")
+        assert "".join(map(chr, raw.tokens)) == "one andhree"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_thoughts_are_kept_apart_from_the_reply(field: str) -> None:
+    growing = Growing(ALL, "here", cut=False)
+    for said in ({field: "Hm, "}, {field: "5."}, {"content": "It is"}, {"content": " 5."}):
+        growing.feed(Choice.model_validate({"delta": said}))
+    growing.feed(Choice.model_validate({"delta": {}, "finish_reason": "stop"}))
+    growing.check()
+    assert (growing.reasoning, growing.text) == ("Hm, 5.", "It is 5.")
+    assert growing.finish is Finish.EOS
+
+
+def test_tool_calls_come_in_pieces() -> None:
+    growing = Growing(ALL, "here", cut=False)
+    for part in ({"id": "c1", "function": {"name": "add", "arguments": '{"a"'}},
+                 {"function": {"arguments": ": 1}"}}):  # fmt: skip
+        growing.feed(Choice.model_validate({"delta": {"tool_calls": [{"index": 0, **part}]}}))
+    growing.feed(Choice.model_validate({"delta": {}, "finish_reason": "tool_calls"}))
+    growing.check()
+    assert growing.finish is Finish.TOOLS
+    assert growing.tool_calls() == (ToolCall(id="c1", name="add", arguments='{"a": 1}'),)

@@ -7,7 +7,6 @@ Rooms are imported inside the commands, so that `--help` answers at once.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ponder.terminal import bar, opened, print_json, resumable, standard_input, tally, tell
+from ponder.terminal import (
+    bar,
+    opened,
+    opening,
+    print_json,
+    print_rows,
+    resumable,
+    standard_input,
+    tally,
+    tell,
+)
 
 if TYPE_CHECKING:
     from ponder.evals import Report
@@ -38,12 +47,25 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="embedded (SmolLM2-135M-Instruct), scripted (a toy, no model), a path, or ORG/NAME.",
+        help="embedded (SmolLM2-135M-Instruct), scripted (a toy, no model), a path, ORG/NAME, or "
+        "openai:MODEL at an endpoint.",
     ),
 ]
 Weights = Annotated[
     str,
     typer.Option("--weights", help="float32, bfloat16 (faster), int8 or int4 (faster yet)."),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(help="Of the endpoint, up to /v1. Its key is read from PONDER_API_KEY."),
+]
+Probe = Annotated[bool, typer.Option("--probe", help="Find out anew what the endpoint can do.")]
+Fallback = Annotated[
+    bool,
+    typer.Option(
+        "--allow-fallback",
+        help="Tell a model that cannot go on from a begun reply how it begins, in a user turn.",
+    ),
 ]
 BudgetTokens = Annotated[
     int | None, typer.Option(help="Tokens a question may cost: given, drawn and scored.")
@@ -59,6 +81,9 @@ def solve(
     strategy: Strategy = "self_consistency",
     model: Model = "embedded",
     weights: Weights = "float32",
+    base_url: BaseUrl = None,
+    probe: Probe = False,
+    allow_fallback: Fallback = False,
     seed: Annotated[int | None, typer.Option(help="Drawn, and told, if left out.")] = None,
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
@@ -71,11 +96,12 @@ def solve(
     from ponder.verifiers import Question
 
     expression = load_strategy(strategy)
+    engine = opening(model, weights, base_url, probe, allow_fallback)
     budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
     asked = Question(text=standard_input() if question == "-" else question)
 
     async def run() -> Result:
-        async with opened(model, concurrency, weights) as runtime:
+        async with opened(engine, concurrency) as runtime:
             with bar("thinking", runtime.plan(expression, asked).total.calls) as advance:
                 return await runtime.solve(
                     asked,
@@ -104,6 +130,9 @@ def evaluate(
     strategy: Strategy = "self_consistency",
     model: Model = "embedded",
     weights: Weights = "float32",
+    base_url: BaseUrl = None,
+    probe: Probe = False,
+    allow_fallback: Fallback = False,
     out: Annotated[Path | None, typer.Option(help="Where a run is kept, and resumed.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds, equal answers.")] = 0,
     budget_tokens: BudgetTokens = None,
@@ -116,13 +145,13 @@ def evaluate(
     from ponder.orchestrator import Budget, load_strategy
 
     declared, expression = find_task(task), load_strategy(strategy)
-    budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
+    engine = opening(model, weights, base_url, probe, allow_fallback)
     examples = load_examples(
         declared, data=data, limit=limit, seed=seed, shuffle=shuffle, difficulty=difficulty
     )
 
     async def run() -> Report:
-        async with opened(model, concurrency, weights) as runtime:
+        async with opened(engine, concurrency) as runtime:
             with bar(task, len(examples)) as advance:
                 return await run_task(
                     runtime,
@@ -131,7 +160,7 @@ def evaluate(
                     expression,
                     label=strategy,
                     seed=seed,
-                    budget=budget,
+                    budget=Budget(tokens=budget_tokens, seconds=budget_seconds),
                     out=out,
                     on_progress=tally(task, advance),
                 )
@@ -148,6 +177,8 @@ def evaluate(
 def serve(
     model: Model = "embedded",
     weights: Weights = "float32",
+    base_url: BaseUrl = None,
+    probe: Probe = False,
     strategy: Annotated[
         list[Path] | None,
         typer.Option("--strategy", "-s", help="A YAML file to offer too, by its file's name."),
@@ -168,9 +199,10 @@ def serve(
         keys=orchestrator.read_keys(key_file), most_requests=most_requests, most_tokens=most_tokens
     )
     offered = orchestrator.served_strategies(strategy or [])
+    engine = opening(model, weights, base_url, probe, False)
 
     async def run() -> None:
-        async with opened(model, concurrency, weights) as runtime:
+        async with opened(engine, concurrency) as runtime:
             catalogue = orchestrator.Catalogue(
                 strategies=offered, engines={model: runtime.engines["policy"]}
             )
@@ -184,6 +216,8 @@ def plan(
     strategy: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")],
     question: Annotated[str | None, typer.Option(help="To count its tokens, by the model.")] = None,
     model: Model = "scripted",
+    base_url: BaseUrl = None,
+    allow_fallback: Fallback = False,
     budget_tokens: BudgetTokens = None,
     picture: Annotated[bool, typer.Option("--picture", help="The graph, as Mermaid.")] = False,
     as_json: AsJson = False,
@@ -196,7 +230,7 @@ def plan(
     expression = orchestrator.load_strategy(strategy)
     asked = None if question is None else Question(text=question)
     budget = orchestrator.Budget(tokens=budget_tokens)
-    engine = open_engine(model)
+    engine = open_engine(model, base_url=base_url, allow_fallback=allow_fallback)
     try:
         made = orchestrator.plan(expression, engine, question=asked, budget=budget)
     finally:
@@ -239,12 +273,8 @@ def doctor(as_json: AsJson = False) -> None:
     """Tell what this machine and this installation run models with."""
     from ponder.runtime import describe_platform
 
-    found: dict[str, str | int | tuple[str, ...]] = asdict(describe_platform())
-    if as_json:
-        return _print_json(found)
-    for name, value in found.items():
-        told = value if isinstance(value, str | int) else ", ".join(map(str, value))
-        typer.echo(f"{name.replace('_', ' '):18}{told or '-'}")
+    found = asdict(describe_platform())
+    (print_json if as_json else print_rows)(found)
 
 
 def main() -> None:

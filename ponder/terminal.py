@@ -1,11 +1,12 @@
-"""What the commands share: engines opened and closed, progress bars, and printing."""
+"""What the commands share: engines opened and closed, progress bars, printing and reading."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,32 @@ import typer
 if TYPE_CHECKING:
     from ponder.evals import Progress
     from ponder.orchestrator import Runtime
+    from ponder.runtime import Engine
+
+
+def opening(
+    model: str, weights: str, base_url: str | None, probe: bool, allow_fallback: bool
+) -> Callable[[], Engine]:
+    """What opens the engine that the options ask for."""
+    from ponder.runtime import open_engine
+
+    return partial(
+        open_engine,
+        model,
+        weights=weights,
+        base_url=base_url,
+        probe=probe,
+        allow_fallback=allow_fallback,
+    )
 
 
 @asynccontextmanager
-async def opened(model: str, concurrency: int, weights: str) -> AsyncGenerator[Runtime]:
+async def opened(opening: Callable[[], Engine], concurrency: int) -> AsyncGenerator[Runtime]:
+    """A runtime of that engine; both are closed in the end."""
     from ponder.orchestrator import Runtime
-    from ponder.runtime import open_engine
     from ponder.verifiers import MathEquivalence
 
-    engine, equivalence = open_engine(model, weights=weights), MathEquivalence()
+    engine, equivalence = opening(), MathEquivalence()
     try:
         yield Runtime(engine, equivalence=equivalence, concurrency=concurrency)
     finally:
@@ -83,3 +101,10 @@ def standard_input() -> str:
 
 def print_json(value: object) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def print_rows(found: Mapping[str, str | int | tuple[str, ...]]) -> None:
+    """A line a name, values side by side."""
+    for name, value in found.items():
+        shown = value if isinstance(value, str | int) else ", ".join(value)
+        typer.echo(f"{name.replace('_', ' '):18}{shown or '-'}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fault_server import Manner, serving
 
 ROOT = Path(__file__).parent.parent
 ROWS = [
@@ -189,3 +190,26 @@ def test_help_imports_no_room() -> None:
     code += "print(*(m for m in sys.modules if m.startswith('ponder.') or m == 'rich'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "ponder.terminal ponder.cli"
+
+
+def test_a_model_at_an_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PONDER_CACHE", str(tmp_path))
+    monkeypatch.setenv("PONDER_API_KEY", "sk-secret")
+    with serving({"good": Manner(), "plain": Manner(logprobs=False)}, key="sk-secret") as server:
+        there = ("--base-url", server.url)
+        done = ponder("solve", "What is 4 plus 5?", "-m", "openai:good", *there, "--seed", "1")
+        assert (done.returncode, done.stdout) == (0, b"9\n"), done.stderr
+        lacking = ponder("plan", "best_of_n", "-m", "openai:plain", *there)
+        assert lacking.returncode == 2
+        assert b"needs logprobs" in lacking.stderr
+        absent = ponder("solve", "x", "-m", "openai:goood", *there)
+        assert absent.returncode == 2
+        assert b"did you mean 'good'" in absent.stderr
+        monkeypatch.setenv("PONDER_API_KEY", "sk-wrong")
+        refused = ponder("solve", "x", "-m", "openai:good", *there)
+        assert refused.returncode == 2
+        for told in (done, lacking, absent, refused):
+            assert b"sk-" not in told.stdout + told.stderr
+    down = ponder("solve", "x", "-m", "openai:good", *there)
+    assert down.returncode == 1
+    assert b"is it up" in down.stderr

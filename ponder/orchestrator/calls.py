@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ponder.orchestrator.channel import closing
 from ponder.orchestrator.ledger import Account, Grant, Ledger
 from ponder.orchestrator.recorder import Recorder
 from ponder.runtime import (
     Branch,
     BranchPath,
     BudgetExceeded,
+    Delta,
     Finish,
     Sampling,
     Scored,
@@ -91,6 +93,8 @@ class Call:
             "decoded": used.decoded,
             "scored": used.scored,
         }
+        if used.estimated:
+            usage["estimated"] = used.estimated
         self._record({"event": "call", "kind": self.kind, **self._who(), "usage": usage, **told})
 
     def _refused(self, error: BudgetExceeded) -> None:
@@ -119,6 +123,20 @@ async def time_limit(seconds: float | None, now: float) -> AsyncGenerator[None]:
         raise BudgetExceeded(f"the {seconds} seconds of the budget are over") from error
 
 
+def limited(params: Sampling, room: int) -> Sampling:
+    if room >= params.max_tokens:
+        return params
+    return replace(params, max_tokens=room)
+
+
+def cut(segment: Segment, params: Sampling, room: int) -> Segment:
+    """A decode that ran into a grant smaller than it asked for was cut by the budget."""
+    short = room < params.max_tokens and segment.usage.decoded >= room
+    if short and segment.finish is Finish.LENGTH:
+        return replace(segment, finish=Finish.BUDGET)
+    return segment
+
+
 def said(segment: Segment) -> dict[str, Any]:
     """What a trace keeps of a decode."""
     return {
@@ -137,15 +155,14 @@ def number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def limited(params: Sampling, grant: Grant) -> Sampling:
-    if grant.tokens >= params.max_tokens:
-        return params
-    return replace(params, max_tokens=grant.tokens)
-
-
-def cut(segment: Segment, params: Sampling, grant: Grant) -> Segment:
-    """A decode that ran into a grant smaller than it asked for was cut by the budget."""
-    short = grant.tokens < params.max_tokens and len(segment.tokens) >= grant.tokens
-    if short and segment.finish is Finish.LENGTH:
-        return replace(segment, finish=Finish.BUDGET)
-    return segment
+async def paced(pieces: AsyncIterator[Delta], slots: asyncio.Semaphore) -> AsyncGenerator[Delta]:
+    """Takes a turn for each piece and not for the whole stream: its reader may call models too, and
+    with one slot would wait for itself.
+    """
+    async with closing(pieces):
+        while True:
+            async with slots:
+                delta = await anext(pieces, None)
+            if delta is None:
+                return
+            yield delta

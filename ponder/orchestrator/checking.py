@@ -9,6 +9,11 @@ from ponder.orchestrator.naming import name_of, named, nodes
 from ponder.orchestrator.ports import mismatches
 from ponder.runtime import Capabilities, CapabilityError, Engine, InputError, unknown
 
+_FIXES = {
+    "prefix_continuation": ", or let the prefix be restated in a user turn (--allow-fallback)",
+}
+"""Ways out that only some lacks have."""
+
 
 def check(expression: Expression, engines: Mapping[str, Engine] | None = None) -> Expression:
     """The expression with its nodes named, if it can run.
@@ -43,8 +48,17 @@ def _check_engines(step: Step, engines: Mapping[str, Engine]) -> None:
             raise CapabilityError(
                 f"{where} needs {', '.join(missing)} of the {role} engine, and {engine.name!r} "
                 f"has none; give role {role!r} an engine that has, such as an embedded model, "
-                "or take another verifier or method"
+                f"or take another verifier or method{''.join(_FIXES.get(m, '') for m in missing)}"
             )
+
+
+def restating(step: Step, engines: Mapping[str, Engine]) -> Iterator[str]:
+    """Names of the engines on which this node makes do with a restated prefix."""
+    for role, needed in sorted(step.strategy.needs().items()):
+        engine = engines[role]
+        restated = engine.capabilities.prefix_continuation == "restated"
+        if restated and "prefix_continuation" in needed:
+            yield engine.name
 
 
 def _missing(capabilities: Capabilities, needed: frozenset[str]) -> Iterator[str]:

@@ -13,7 +13,17 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
-from ponder.orchestrator.calls import Call, Meter, cut, limited, number, said, scores, time_limit
+from ponder.orchestrator.calls import (
+    Call,
+    Meter,
+    cut,
+    limited,
+    number,
+    paced,
+    said,
+    scores,
+    time_limit,
+)
 from ponder.orchestrator.channel import closing
 from ponder.orchestrator.ledger import Account, Grant
 from ponder.runtime import (
@@ -123,17 +133,23 @@ class MeteredBranch:
     def usage(self) -> Usage:
         return self._inner.usage
 
+    @property
+    def resent(self) -> int:
+        return self._inner.resent
+
     def fork(self, n: int) -> list[Branch]:
         return [MeteredBranch(child, self._home) for child in self._inner.fork(n)]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         call = self._call("extend")
-        grant = await call.reserve(params.max_tokens, least=1)
+        past = self._inner.resent
+        grant = await call.reserve(past + params.max_tokens, least=past + 1)
+        room = grant.tokens - past
         async with self._paid(call, grant) as told:
             segment = await self._inner.extend(
-                limited(params, grant), deadline=self._home.deadline(deadline)
+                limited(params, room), deadline=self._home.deadline(deadline)
             )
-            segment = cut(segment, params, grant)
+            segment = cut(segment, params, room)
             told.update(said(segment))
         return segment
 
@@ -141,19 +157,21 @@ class MeteredBranch:
         self, params: Sampling, *, deadline: float | None = None
     ) -> AsyncIterator[Delta]:
         call = self._call("extend")
-        grant = await call.reserve(params.max_tokens, least=1)
+        past = self._inner.resent
+        grant = await call.reserve(past + params.max_tokens, least=past + 1)
+        room = grant.tokens - past
         async with self._paid(call, grant, paced=True) as told:
             pieces = self._inner.stream(
-                limited(params, grant), deadline=self._home.deadline(deadline)
+                limited(params, room), deadline=self._home.deadline(deadline)
             )
             last: Delta | None = None
-            async with closing(self._paced(pieces)) as paced:
-                async for delta in paced:
+            async with closing(paced(pieces, self._home.meter.slots)) as turns:
+                async for delta in turns:
                     if delta.segment is None:
                         yield delta
                     else:
-                        last = replace(delta, segment=cut(delta.segment, params, grant))
-                        told.update(said(cut(delta.segment, params, grant)))
+                        last = replace(delta, segment=cut(delta.segment, params, room))
+                        told.update(said(cut(delta.segment, params, room)))
         # Paid before it is given: the reader may leave with it and never close the stream.
         if last is not None:
             yield last
@@ -164,7 +182,7 @@ class MeteredBranch:
             await self._inner.append(text)
 
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
-        tokens = sum(map(self._home.count, continuations))
+        tokens = sum(self._inner.resent + self._home.count(c) for c in continuations)
         async with self._whole("score", tokens) as told:
             scored = await self._inner.score(continuations)
             told["logprobs"] = scores(scored)
@@ -281,15 +299,3 @@ class MeteredBranch:
         seconds = self._home.meter.seconds
         async with self._paid(call, grant) as told, time_limit(seconds, self._home.clock()):
             yield told
-
-    async def _paced(self, pieces: AsyncIterator[Delta]) -> AsyncIterator[Delta]:
-        """Take a turn for each piece and not for the whole stream: its reader may call models too,
-        and with one slot would wait for itself.
-        """
-        async with closing(pieces):
-            while True:
-                async with self._home.meter.slots:
-                    delta = await anext(pieces, None)
-                if delta is None:
-                    return
-                yield delta

@@ -1,18 +1,19 @@
 """What a strategy costs at most, node by node, before anything runs.
 
 Bounds are worst cases: every attempt as long as it may be, nothing cached, and of two ways the
-dearer. Pages assume that no two branches share any.
+dearer. Pages assume that no two branches share any. An engine that forks by text is sent, and
+charges, a branch's past with each call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ponder.orchestrator.budget import Budget
-from ponder.orchestrator.checking import check
+from ponder.orchestrator.checking import check, restating
 from ponder.orchestrator.expression import Expression, Pipe, Step, When
-from ponder.orchestrator.naming import kind_of, name_of
+from ponder.orchestrator.naming import kind_of, name_of, nodes
 from ponder.orchestrator.ports import arms, restarts, takes
 from ponder.runtime import Engine
 from ponder.strategies import Bound, Load, Port, ask
@@ -94,9 +95,19 @@ def plan(
         assumed_prompt=question is None,
         nodes=tuple(sheet.rows),
         total=total,
-        notes=tuple(f"`{part!r}` starts from the question again" for part in restarts(expression)),
+        notes=tuple(_notes(expression, whole, roles)),
         may_bind=_binding(total, budget or Budget()),
     )
+
+
+def _notes(
+    expression: Expression, whole: Expression, engines: Mapping[str, Engine]
+) -> Iterator[str]:
+    for part in restarts(expression):
+        yield f"`{part!r}` starts from the question again"
+    for node in nodes(whole):
+        for engine in restating(node, engines) if isinstance(node, Step) else ():
+            yield f"node {name_of(node)!r}: {engine!r} is told in a user turn how its reply begins"
 
 
 def by_role(engines: Engine | Mapping[str, Engine]) -> dict[str, Engine]:
@@ -156,12 +167,13 @@ class _Sheet:
         return cost, passed
 
     def _cost(self, step: Step, bound: Bound, load: Load) -> Cost:
-        by_kv = any(self._engines[r].capabilities.fork == "kv" for r in step.strategy.needs())
+        forks = {self._engines[role].capabilities.fork for role in step.strategy.needs()}
         longest = load.prompt_tokens + max(bound.candidate_tokens, load.candidate_tokens)
-        branches = bound.branches if by_kv else 0
+        branches = bound.branches if "kv" in forks else 0
+        resent = bound.calls * longest if "text" in forks else 0
         return Cost(
             calls=bound.calls,
-            tokens=bound.tokens,
+            tokens=bound.tokens + resent,
             branches=branches,
             pages=branches * -(-longest // PAGE),
         )

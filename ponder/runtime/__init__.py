@@ -17,11 +17,10 @@ from ponder.runtime.opening import open_engine
 from ponder.runtime.runners.choice import Platform, describe_platform
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.stats import EngineStats, EngineTime
 from ponder.runtime.values import (
     Capabilities,
     Delta,
-    EngineStats,
-    EngineTime,
     Finish,
     Logits,
     Message,
@@ -31,6 +30,7 @@ from ponder.runtime.values import (
     Scored,
     Segment,
     SpliceMode,
+    ToolCall,
     Usage,
 )
 
@@ -63,6 +63,7 @@ __all__ = [
     "ScriptedEngine",
     "Segment",
     "SpliceMode",
+    "ToolCall",
     "Usage",
     "describe_platform",
     "known_models",

@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.stats import EngineStats
 from ponder.runtime.values import (
     Capabilities,
     Delta,
-    EngineStats,
     Logits,
     Pooling,
     Prompt,
@@ -37,7 +37,7 @@ class Branch(Protocol):
     @property
     def tokens(self) -> Sequence[int]:
         """The journal: every token of prompt and continuation. It defines the branch; KV is a
-        cache.
+        cache. Where `Capabilities.token_ids` is false, its Unicode code points.
         """
         ...
 
@@ -56,6 +56,11 @@ class Branch(Protocol):
         """What this branch was charged since it was opened or forked; its ancestors' charges are
         theirs.
         """
+        ...
+
+    @property
+    def resent(self) -> int:
+        """Tokens of the past that each call charges again: 0 where the engine keeps KV."""
         ...
 
     def fork(self, n: int) -> Sequence[Branch]:
@@ -229,7 +234,9 @@ class Engine(Protocol):
         ...
 
     def count(self, prompt: Prompt) -> int:
-        """Tokens that `open` would charge for this prompt."""
+        """Tokens of this prompt, which `open` charges at most. An estimate where the engine has no
+        token ids.
+        """
         ...
 
     def spell(self, tokens: Sequence[int]) -> str:

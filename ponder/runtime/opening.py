@@ -6,6 +6,7 @@ The one place that knows which engines there are. Imports torch only when a real
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TypedDict, Unpack
 
 from ponder.runtime.api import Engine
 from ponder.runtime.errors import InputError
@@ -14,37 +15,80 @@ from ponder.runtime.scripted import ScriptedEngine
 
 EMBEDDED = "embedded"
 SCRIPTED = "scripted"
+REMOTE = "openai:"
+
+
+class Remote(TypedDict, total=False):
+    """What only an engine behind an endpoint takes."""
+
+    base_url: str | None
+    """Of the endpoint, up to `/v1`; None reads `OPENAI_BASE_URL`, else is OpenAI's own."""
+    api_key: str | None
+    """None reads `PONDER_API_KEY`, else `OPENAI_API_KEY`."""
+    timeout: float
+    """Seconds until an endpoint answers, or between two pieces of a stream; 600."""
+    probe: bool
+    """Find out anew what the endpoint can do, though it is known from the last week."""
+    allow_fallback: bool
+    """Where an endpoint cannot go on from the beginning of a reply, tell the model in a user turn
+    how its reply begins.
+    """
+    logprobs: bool
+    """False saves the traffic of log-probabilities; then the engine has none."""
+    context_length: int | None
+    """Tokens; None takes the endpoint's word, if it has one."""
 
 
 def open_engine(
-    model: str = EMBEDDED, *, weights: str = "float32", pages: int | None = None
+    model: str = EMBEDDED,
+    *,
+    weights: str = "float32",
+    pages: int | None = None,
+    **remote: Unpack[Remote],
 ) -> Engine:
     """An engine for `model`; close it when done.
 
     Args:
         model: "embedded" (SmolLM2-135M-Instruct), "scripted" (a toy oracle, no model at all), the
-            path of a GGUF file or of a directory in Hugging Face layout, or ORG/NAME on the hub.
+            path of a GGUF file or of a directory in Hugging Face layout, ORG/NAME on the hub, or
+            "openai:MODEL" at an endpoint that speaks OpenAI's protocol.
         weights: what a model's weights are rounded to; all but "float32" need the native step
             or, "bfloat16", a GPU.
             "bfloat16" is faster, and as often right; "int8" is faster yet, and less often
             (benchmarks/RESULTS.md).
         pages: KV pages of 16 tokens; None lets the engine choose by the memory there is.
+        remote: for "openai:MODEL" alone; see `Remote`.
 
     Raises:
-        InputError: there is no such model, it cannot be read, or the `engine` extra is missing.
+        InputError: there is no such model, it cannot be read, or an extra is missing.
+        ModelError: the endpoint is down or broken.
     """
+    if model.startswith(REMOTE):
+        _check_installed(model, ("openai",), "openai")
+        from ponder.runtime.remote.connect import connect
+
+        return connect(model.removeprefix(REMOTE), **remote)
+    if any(remote.values()):
+        raise InputError(
+            f"model {model!r} is at no endpoint, and takes no {', '.join(remote)}; "
+            f"did you mean {REMOTE + model!r}?"
+        )
     weight_format = read_weight_format(weights)
     if model == SCRIPTED:
         if weight_format != "float32":
             raise InputError(f"weights {weights!r}: the scripted engine has none; leave it out")
         return ScriptedEngine()
-    missing = [name for name in ("torch", "tokenizers", "gguf") if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"model {model!r} needs {', '.join(missing)}, which is not installed; "
-            "run: pip install 'ponder[engine]'"
-        )
+    _check_installed(model, ("torch", "tokenizers", "gguf"), "engine")
     from ponder.runtime.engine.engine import LocalEngine
     from ponder.runtime.models.load import load_model
 
     return LocalEngine(load_model(model), weight_format=weight_format, pages=pages)
+
+
+def _check_installed(model: str, needed: tuple[str, ...], extra: str) -> None:
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"model {model!r} needs {', '.join(missing)}, which is not installed; "
+            f"run: pip install 'ponder[{extra}]'"
+        )

@@ -8,16 +8,15 @@ code point. Its clock stands still, so two runs with one seed are equal to the b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
-from ponder.runtime.script import Script, arithmetic, render
+from ponder.runtime.script import Script, arithmetic, render, spell
 from ponder.runtime.scripted_branch import ScriptedBranch
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.stats import EngineStats, EngineTime
 from ponder.runtime.values import (
     Capabilities,
-    EngineStats,
-    EngineTime,
     Prompt,
     SpliceMode,
     Usage,
@@ -39,18 +38,14 @@ class ScriptedEngine:
         completion orders in tests.
         """
         self.name = name
-        self.capabilities = Capabilities(
-            context_length=context_length,
-            fork="kv",
-            logprobs=True,
-            prompt_logprobs=True,
-            logits=True,
-            seed=True,
-            hidden_states=False,
-            heads=(),
+        self.capabilities = Capabilities.everything(
+            context_length,
             splice=frozenset([SpliceMode.REENCODE]),
             live_views=False,
+            hidden_states=False,
+            heads=(),
         )
+        self.context_length = context_length
         self.script = script
         self._delay = delay
         self._closed = False
@@ -66,11 +61,10 @@ class ScriptedEngine:
                 f"engine {self.name!r} has no adapter {adapter!r}; open without one"
             )
         text = render(prompt)
-        if len(text) >= self.capabilities.context_length:
+        if len(text) >= self.context_length:
             raise ContextOverflow(
                 f"the prompt has {len(text)} tokens; {self.name!r} holds "
-                f"{self.capabilities.context_length}, "
-                "one of them for the reply: shorten it"
+                f"{self.context_length}, one of them for the reply: shorten it"
             )
         self.check_open()
         charge = Usage(prompt=len(text))

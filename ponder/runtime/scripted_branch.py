@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 class ScriptedBranch:
     """A `Branch` of a `ScriptedEngine`: a list of code points."""
 
+    resent = 0
+
     def __init__(
         self,
         engine: ScriptedEngine,
@@ -96,7 +98,7 @@ class ScriptedBranch:
         self, params: Sampling, *, deadline: float | None = None
     ) -> AsyncIterator[Delta]:
         self._check()
-        room = self._engine.capabilities.context_length - len(self._tokens)
+        room = self._engine.context_length - len(self._tokens)
         limit = min(params.max_tokens, room)
         drawn: list[int] = []
         logprobs: list[float] = []
@@ -244,10 +246,10 @@ class ScriptedBranch:
     def _put(self, start: int, tokens: Sequence[int], action: str) -> None:
         """These tokens in place of all from `start` on."""
         total = start + len(tokens)
-        if tokens and total >= self._engine.capabilities.context_length:
+        if tokens and total >= self._engine.context_length:
             raise ContextOverflow(
                 f"{action} {len(tokens)} tokens to {start} overflows the context of "
-                f"{self._engine.capabilities.context_length}: shorten one of them"
+                f"{self._engine.context_length}: shorten one of them"
             )
         self._tokens[start:] = tokens
         self._charge(Usage(prompt=len(tokens)))

@@ -39,6 +39,8 @@ class Finish(Enum):
     BUDGET = "budget"
     """The deadline, or a limit set from outside the sampling settings, cut the decode short."""
     CANCELLED = "cancelled"
+    TOOLS = "tools"
+    """The model ended its turn with calls of tools, in `Segment.tool_calls`."""
 
 
 class SpliceMode(Enum):
@@ -112,6 +114,8 @@ class Usage:
     """Tokens the model drew."""
     scored: int = 0
     """Tokens at which something was read: a log-probability, logits, a head or a hidden state."""
+    estimated: int = 0
+    """Those of `tokens` that the engine did not tell, and that were reckoned from the text."""
 
     @property
     def tokens(self) -> int:
@@ -124,6 +128,7 @@ class Usage:
             cached=self.cached + other.cached,
             decoded=self.decoded + other.decoded,
             scored=self.scored + other.scored,
+            estimated=self.estimated + other.estimated,
         )
 
     def __sub__(self, other: Usage) -> Usage:
@@ -132,7 +137,18 @@ class Usage:
             cached=self.cached - other.cached,
             decoded=self.decoded - other.decoded,
             scored=self.scored - other.scored,
+            estimated=self.estimated - other.estimated,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool the model wants called."""
+
+    id: str
+    name: str
+    arguments: str
+    """A JSON object, as the model wrote it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,12 +157,16 @@ class Segment:
 
     text: str
     tokens: tuple[int, ...]
+    """In the units of `Branch.tokens`; `usage.decoded` counts what the model drew."""
     logprobs: tuple[float, ...]
-    """Nats, one a token, under the model's own distribution (temperature 1, nothing truncated, no
-    bias).
+    """Nats, one for each token drawn, under the model's own distribution (temperature 1, nothing
+    truncated, no bias). Empty where the engine tells none.
     """
     finish: Finish
     usage: Usage
+    reasoning: str = ""
+    """What the model thought apart from its reply, where the engine keeps the two apart."""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,9 +200,22 @@ Pooling = Literal["mean", "last"]
 class Capabilities:
     """What an engine can do; a plan that needs more is refused before a token is spent."""
 
-    context_length: int
-    """Tokens, prompt and continuation together."""
+    context_length: int | None
+    """Tokens, prompt and continuation together; None where an endpoint does not tell, and refuses
+    what is too long when it is sent.
+    """
     fork: Literal["kv", "text"]
+    """By "text", a branch's whole past is sent, and charged, with each call."""
+    token_ids: bool
+    """Tokens are the model's own. Where not, a branch is kept in Unicode code points, which are
+    good for rewinding and nothing else.
+    """
+    prefix_continuation: Literal["exact", "restated"] | None
+    """Whether a branch that holds some of the reply can be extended: as if the model had never
+    stopped; only by telling the model in a user turn how its reply begins; or not at all.
+    """
+    top_k: bool
+    min_p: bool
     logprobs: bool
     """Log-probabilities of drawn tokens."""
     prompt_logprobs: bool
@@ -198,66 +231,34 @@ class Capabilities:
     """Modes of `splice` and `join`."""
     live_views: bool
     """Branches can see others' tails grow (`share`)."""
+    stream: bool
+    """`stream` gives pieces as they are drawn, not all at the end."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineTime:
-    """Seconds that an engine was busy so far, by what it did; waiting for work is not counted."""
-
-    linear: float = 0.0
-    """Matrix products of the layers; a runner that cannot tell counts all its layers here."""
-    attention: float = 0.0
-    other: float = 0.0
-    """Of the layers: norms, rounding, embedding, planning."""
-    head: float = 0.0
-    """From hidden states to logits."""
-    sampling: float = 0.0
-    host: float = 0.0
-    """Scheduling, tables and everything else that no kernel does."""
-
-    @property
-    def total(self) -> float:
-        return self.linear + self.attention + self.other + self.head + self.sampling + self.host
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineStats:
-    """True counters since the engine started.
-
-    `prefilled + cached` is what was given and charged. Between steps, `computed` is `prefilled -
-    opened + decoded + scored + recomputed + dropped`, whatever is preempted, edited or cancelled.
-    """
-
-    prefilled: int
-    """Given tokens (prompts, appended and spliced text) whose KV had to be computed."""
-    cached: int
-    """Given tokens whose KV was found."""
-    opened: int
-    """Prompts, and tails that a splice began anew. The last token of each is computed with whatever
-    is drawn or read after it.
-    """
-    decoded: int
-    scored: int
-    recomputed: int
-    """Tokens computed that nobody is charged for: again because their KV was taken back, or for an
-    edit that keeps KV (the last tokens of joined branches never had any).
-    """
-    dropped: int
-    """Tokens computed for calls that ended or failed before they had what they wanted, or that are
-    under way.
-    """
-    computed: int
-    """Tokens run through the model, whatever for."""
-    time: EngineTime
-    steps: int
-    pages: int
-    """Pages in the pool; 0 where an engine has none."""
-    pages_held: int
-    pages_shared: int
-    """Pages that more than one view or cache entry holds."""
-    evicted: int
-    """Pages taken back from the prefix cache so far."""
-    preempted: int
-    """Times a branch lost its KV to make room; its tokens were recomputed later."""
-    branches: int
-    """Open branches."""
+    @classmethod
+    def everything(
+        cls,
+        context_length: int,
+        *,
+        splice: frozenset[SpliceMode],
+        live_views: bool,
+        hidden_states: bool,
+        heads: tuple[str, ...],
+    ) -> Capabilities:
+        """What an engine that owns its model and its KV can do."""
+        return cls(
+            context_length=context_length,
+            fork="kv",
+            token_ids=True,
+            prefix_continuation="exact",
+            top_k=True,
+            min_p=True,
+            logprobs=True,
+            prompt_logprobs=True,
+            logits=True,
+            seed=True,
+            splice=splice,
+            live_views=live_views,
+            hidden_states=hidden_states,
+            heads=heads,
+            stream=True,
+        )

@@ -62,7 +62,7 @@ def _next(inputs: AsyncIterator[In]) -> Coroutine[object, object, In]:
 
 
 async def _stop(tasks: Iterable[asyncio.Task[Out]]) -> None:
-    running = [task for task in tasks if not task.done()]
-    for task in running:
+    stopped = list(tasks)
+    for task in stopped:
         task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+    await asyncio.gather(*stopped, return_exceptions=True)  # of those that failed at once, too

@@ -87,4 +87,5 @@ class Sample:
         )
 
     def needs(self) -> dict[str, frozenset[str]]:
-        return {self.engine: frozenset()}
+        asked = {"top_k": self.top_k is not None, "min_p": self.min_p > 0}
+        return {self.engine: frozenset(name for name, used in asked.items() if used)}

@@ -101,7 +101,8 @@ class Answering:
                 field="ponder",
             )
         prompt = _prompt(asked)
-        room = engine.capabilities.context_length - engine.count(prompt)
+        context = engine.capabilities.context_length
+        room = self._settings.most_tokens if context is None else context - engine.count(prompt)
         return Decoding(
             prompt=prompt,
             sampling=Sampling(

@@ -49,6 +49,8 @@ class LocalBranch:
     call makes that call raise `BranchClosed`.
     """
 
+    resent = 0
+
     def __init__(self, handle: Handle, journal: Journal, prompt_length: int, usage: Usage) -> None:
         self.path = handle.path
         self.usage = usage

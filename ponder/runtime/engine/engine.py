@@ -28,7 +28,8 @@ from ponder.runtime.models.heads import Head
 from ponder.runtime.runners.api import Runner
 from ponder.runtime.runners.choice import Kernels, WeightFormat, choose_runner
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Capabilities, EngineStats, EngineTime, Prompt, SpliceMode
+from ponder.runtime.stats import EngineStats, EngineTime
+from ponder.runtime.values import Capabilities, Prompt, SpliceMode
 
 LONG = 16
 """Characters a token: a prompt with more of them than the context allows is measured by its
@@ -79,6 +80,7 @@ class LocalEngine:
             name: head.fitted(name, model.config.hidden)
             for name, head in {**model.heads, **(heads or {})}.items()
         }
+        self._context = model.config.context_length
         self.capabilities = _capabilities(runner, self.heads)
         pages = pages or default_pages(model.config, runner)
         self.core = Core(runner, pages, step_tokens)
@@ -154,7 +156,7 @@ class LocalEngine:
         return replace(spent, host=max(0.0, self.thread.seconds - spent.total))
 
     def _encode(self, prompt: Prompt) -> list[int]:
-        context = self.capabilities.context_length
+        context = self._context
         for text in [prompt] if isinstance(prompt, str) else [m.content for m in prompt]:
             if len(text) > LONG * context:
                 start = len(self.tokenizer.encode(text[: LONG * context]))
@@ -169,19 +171,15 @@ class LocalEngine:
 
 
 def _capabilities(runner: Runner, heads: Iterable[str]) -> Capabilities:
-    config = runner.config
-    return Capabilities(
-        context_length=config.context_length,
-        fork="kv",
-        logprobs=config.language_head,
-        prompt_logprobs=config.language_head,
-        logits=config.language_head,
-        seed=True,
-        hidden_states=True,
-        heads=tuple(heads),
+    speaks = runner.config.language_head
+    whole = Capabilities.everything(
+        runner.config.context_length,
         splice=frozenset(SpliceMode if runner.shifts else [SpliceMode.REENCODE]),
         live_views=runner.shifts,
+        hidden_states=True,
+        heads=tuple(heads),
     )
+    return replace(whole, logprobs=speaks, prompt_logprobs=speaks, logits=speaks)
 
 
 def _overflow(tokens: str, context: int) -> ContextOverflow:

@@ -1,0 +1,3 @@
+"""Models behind OpenAI-compatible endpoints, through the official client. What an endpoint can do
+is probed, never guessed from its address.
+"""

@@ -1,0 +1,108 @@
+"""How a branch's past and its sampling settings become the body of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ponder.runtime.errors import CapabilityError
+from ponder.runtime.remote.abilities import Abilities, Prefix
+from ponder.runtime.remote.history import History
+from ponder.runtime.values import Message, Sampling
+
+Body = dict[str, Any]  # Any: JSON
+CHAT, COMPLETIONS = "/chat/completions", "/completions"
+RESTATEMENT = (
+    "You have already written the beginning of your reply, which is between the two lines of "
+    "dashes:\n---\n{said}\n---\nGo on exactly where it stops. Write only what comes next."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How one engine asks: the model, what its endpoint can do, what the user wants of it."""
+
+    model: str
+    name: str
+    abilities: Abilities
+    fallback: bool
+    logprobs: bool
+    fields: Mapping[str, Any]  # Any: JSON
+    """Sent with each request as they are: tools, and whatever else an endpoint takes."""
+
+    def cuts(self, params: Sampling) -> bool:
+        """Whether stop strings are ours to find."""
+        return bool(params.stop) and not self.abilities.stop_told
+
+
+def request(manner: Manner, history: History, params: Sampling) -> tuple[str, Body]:
+    """Address and body, but for seed, `n` and streaming.
+
+    Raises:
+        CapabilityError: the endpoint cannot do what is asked.
+    """
+    path, body = _past(manner, history)
+    abilities = manner.abilities
+    for name, used in (("top_k", params.top_k is not None), ("min_p", params.min_p > 0)):
+        if used and not getattr(abilities, name):
+            raise CapabilityError(f"{manner.name!r} does not obey {name!r}; leave it out")
+    body |= {
+        "model": manner.model,
+        (abilities.limit if path == CHAT else "max_tokens"): params.max_tokens,
+        "temperature": params.temperature,
+    }
+    extra: Body = {
+        "top_p": params.top_p if params.top_p < 1 else None,
+        "top_k": params.top_k,
+        "min_p": params.min_p or None,
+        "stop": list(params.stop) if params.stop and abilities.stop_told else None,
+        "logit_bias": {str(t): max(-100.0, min(100.0, b)) for t, b in params.bias} or None,
+    }
+    if manner.logprobs:
+        extra["logprobs"] = True if path == CHAT else 1
+    return path, body | {k: v for k, v in extra.items() if v is not None} | dict(manner.fields)
+
+
+def _past(manner: Manner, history: History) -> tuple[str, Body]:
+    if isinstance(history.prompt, str):
+        if not manner.abilities.completions:
+            raise CapabilityError(
+                f"{manner.name!r} takes no raw text (it has no /completions); give chat turns"
+            )
+        return COMPLETIONS, {"prompt": history.prompt + history.said}
+    turns = [turn(message) for message in history.prompt]
+    if not history.said:
+        return CHAT, {"messages": turns}
+    prefix = manner.abilities.prefix
+    if prefix is not None:
+        return CHAT, continued(prefix, turns, history.said)
+    if not manner.fallback:
+        raise CapabilityError(
+            f"{manner.name!r} cannot go on from the beginning of a reply; take another engine, or "
+            "let the beginning be restated in a user turn (--allow-fallback)"
+        )
+    return CHAT, {"messages": restated(turns, history.said)}
+
+
+def continued(prefix: Prefix, turns: list[Body], said: str) -> Body:
+    """Fields that ask for a begun reply to be continued."""
+    begun: Body = {"role": "assistant", "content": said}
+    if prefix is Prefix.FIELD:
+        begun["prefix"] = True
+    body: Body = {"messages": [*turns, begun]}
+    if prefix is Prefix.CONTINUE:
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
+    return body
+
+
+def restated(turns: list[Body], said: str) -> list[Body]:
+    """The turns with the begun reply told in the last user turn; two in a row confuse templates."""
+    words = RESTATEMENT.format(said=said)
+    if turns and turns[-1]["role"] == "user":
+        return [*turns[:-1], {"role": "user", "content": f"{turns[-1]['content']}\n\n{words}"}]
+    return [*turns, {"role": "user", "content": words}]
+
+
+def turn(message: Message) -> Body:
+    return {"role": message.role, "content": message.content}

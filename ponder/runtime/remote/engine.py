@@ -1,0 +1,170 @@
+"""A model behind an endpoint, as an `Engine`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ponder.runtime.errors import CapabilityError, ModelError
+from ponder.runtime.remote.abilities import Abilities
+from ponder.runtime.remote.batch import Gathering, Member
+from ponder.runtime.remote.body import Manner
+from ponder.runtime.remote.branch import RemoteBranch
+from ponder.runtime.remote.cache import remember
+from ponder.runtime.remote.counting import estimate_prompt
+from ponder.runtime.remote.endpoint import Endpoint
+from ponder.runtime.remote.history import History
+from ponder.runtime.remote.scoring import Results, rendered, score
+from ponder.runtime.seeds import BranchPath, philox
+from ponder.runtime.stats import EngineStats, EngineTime
+from ponder.runtime.values import Capabilities, Prompt, Usage
+
+_SEEDS = 2**31
+"""What every endpoint takes: a signed word of 32 bits, not negative."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Counts:
+    usage: Usage = Usage()
+    branches: int = 0
+    closed: bool = False
+
+
+class RemoteEngine:
+    """An `Engine` over HTTP. Open one with `open_engine`, which probes the endpoint."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        model: str,
+        abilities: Abilities,
+        *,
+        fallback: bool = False,
+        context_length: int | None = None,
+        logprobs: bool = True,
+    ) -> None:
+        """`logprobs` False saves the traffic of log-probabilities; then the engine has none."""
+        self.name = f"openai:{model}@{endpoint.host}"
+        self.endpoint = endpoint
+        self.manner = Manner(
+            model=model,
+            name=self.name,
+            abilities=abilities,
+            fallback=fallback,
+            logprobs=logprobs and abilities.logprobs,
+            fields={},
+        )
+        known = abilities.capabilities(fallback=fallback, context_length=context_length)
+        self.capabilities: Capabilities = replace(known, logprobs=self.manner.logprobs)
+        self._counts = _Counts()
+        self._gatherings: WeakKeyDictionary[asyncio.AbstractEventLoop, Gathering] = (
+            WeakKeyDictionary()
+        )
+        self._members: set[Member] = set()
+
+    def sending(self, fields: Mapping[str, Any]) -> RemoteEngine:  # Any: JSON
+        """The same engine, with these fields in the body of each request: `tools`, say."""
+        other = RemoteEngine(self.endpoint, self.manner.model, self.manner.abilities)
+        other.capabilities = self.capabilities
+        other.manner = replace(self.manner, fields={**self.manner.fields, **fields})
+        other._counts = self._counts
+        return other
+
+    async def open(
+        self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
+    ) -> RemoteBranch:
+        if adapter is not None:
+            raise CapabilityError(
+                f"engine {self.name!r} has no adapter {adapter!r}; open without one, or name the "
+                "adapter as the model"
+            )
+        self.check_open()
+        kept = prompt if isinstance(prompt, str) else tuple(prompt)
+        return RemoteBranch(self, path, History(prompt=kept))
+
+    def count(self, prompt: Prompt) -> int:
+        return estimate_prompt(prompt)
+
+    def spell(self, tokens: Sequence[int]) -> str:
+        return "".join(map(chr, tokens))
+
+    def clock(self) -> float:
+        return time.monotonic()
+
+    def stats(self) -> EngineStats:
+        used = self._counts.usage
+        return EngineStats(
+            prefilled=used.prompt - used.cached,
+            cached=used.cached,
+            decoded=used.decoded,
+            opened=0,
+            scored=used.scored,
+            recomputed=0,
+            dropped=0,
+            computed=used.tokens - used.cached,
+            time=EngineTime(),
+            steps=0,
+            pages=0,
+            pages_held=0,
+            pages_shared=0,
+            evicted=0,
+            preempted=0,
+            branches=self._counts.branches,
+        )
+
+    async def close(self) -> None:
+        """Connections stay with the loop, for the endpoint's other engines, until it ends."""
+        self._counts.closed = True
+        for member in list(self._members):
+            member.settle(ModelError(f"engine {self.name!r} is closed"))
+
+    def check_open(self) -> None:
+        if self._counts.closed:
+            raise ModelError(f"engine {self.name!r} is closed")
+
+    def charge(self, usage: Usage) -> None:
+        self._counts.usage += usage
+
+    def adopt(self, change: int) -> None:
+        self._counts.branches += change
+
+    def seed(self, path: BranchPath, position: int) -> tuple[int, int]:
+        """The seed of a draw, and the branch's place among its siblings, which have neighbouring
+        seeds.
+        """
+        last = path.steps[-1] if path.steps else 0
+        place = last if isinstance(last, int) else 0
+        parent = BranchPath(path.seed, path.steps[:-1]) if isinstance(last, int) else path
+        first, *_ = philox((position, 0, 0, 1), parent.key())
+        return (first + place) % _SEEDS, place
+
+    def enter(self, member: Member, place: int, group: object | None) -> None:
+        """Ask for a reply; siblings of one group may share a request."""
+        self._members.add(member)
+        self._gathering().enter(member, place, group)
+
+    def leave(self, member: Member) -> None:
+        self._members.discard(member)
+        self._gathering().leave(member)
+
+    def gave(self, choices: int) -> None:
+        """The endpoint gave fewer choices than asked for: never ask for more than that again."""
+        abilities = replace(self.manner.abilities, choices=max(1, choices))
+        self.manner = replace(self.manner, abilities=abilities)
+        remember(self.endpoint, self.manner.model, abilities)
+
+    async def score(
+        self, path: BranchPath, history: History, continuations: Sequence[str]
+    ) -> Results:
+        text = await rendered(self.endpoint, self.manner, path, history)
+        return await score(self.endpoint, self.manner, path, text, continuations)
+
+    def _gathering(self) -> Gathering:
+        loop = asyncio.get_running_loop()
+        if loop not in self._gatherings:
+            self._gatherings[loop] = Gathering(self)
+        return self._gatherings[loop]

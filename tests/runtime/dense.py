@@ -67,7 +67,9 @@ class Dense:
         return [w["lm_head.weight"] @ self._norm(v, w["model.norm.weight"]) for v in x]
 
     def _norm(self, x: Floats, weight: Floats) -> Floats:
-        return x / np.sqrt((x**2).mean() + self.config.norm_epsilon) * weight
+        scale = np.sqrt((x**2).mean() + self.config.norm_epsilon)
+        result: Floats = x / scale * weight
+        return result
 
     def _qkv(self, x: Floats, layer: str) -> tuple[Floats, Floats, Floats]:
         h = self._norm(x, self._weights[f"{layer}.input_layernorm.weight"])
@@ -90,7 +92,8 @@ class Dense:
         scores = np.einsum("hgd,nhd->hgn", turned, keys) / np.sqrt(self.config.head_dim)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         weights /= weights.sum(-1, keepdims=True)
-        return np.einsum("hgn,nhd->hgd", weights, values).reshape(-1)
+        output: Floats = np.einsum("hgn,nhd->hgd", weights, values)
+        return output.reshape(-1)
 
     def _rotate(self, x: Floats, positions: npt.NDArray[np.int64]) -> Floats:
         """[n, heads, head_dim], by n positions."""

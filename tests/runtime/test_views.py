@@ -32,7 +32,7 @@ from ponder.runtime.engine.journal import Journal
 from ponder.runtime.kernels import native
 from ponder.runtime.runners.choice import Kernels
 
-KERNELS: list[Kernels] = ["torch", *(["native"] if native.instruction_sets() else [])]
+KERNELS: list[Kernels] = ["torch", "native"] if native.instruction_sets() else ["torch"]
 DENSE = Dense(MODEL)
 PATH = BranchPath(8, ("views",))
 PROMPT = "a prompt that fills more than one page, and then some, so that there is much to cut"
@@ -173,6 +173,17 @@ async def test_a_branch_that_lost_its_kv_is_rebuilt_the_same(engine: LocalEngine
         await agree(root, dense)
 
 
+def held_up(engine: LocalEngine) -> threading.Event:
+    """Set it, and the engine's thread goes on."""
+    hold = threading.Event()
+
+    def wait() -> None:
+        hold.wait(10)
+
+    engine.thread.post(wait)
+    return hold
+
+
 def lose(engine: LocalEngine) -> None:
     """All KV, the tree's too."""
     core = engine.core
@@ -218,8 +229,7 @@ async def test_in_one_step_workers_see_that_step(engine: LocalEngine) -> None:
     for i in (0, 1):
         forks[i].share([forks[1 - i]])
         twins[i].share([twins[1 - i]])
-    hold = threading.Event()
-    engine.thread.post(lambda: (hold.wait(10), None)[-1])
+    hold = held_up(engine)
     tasks = [asyncio.ensure_future(fork.extend(FREE)) for fork in forks]
     await asyncio.sleep(0.01)
     hold.set()
@@ -320,8 +330,7 @@ def test_closing_during_a_splice_or_a_join_ends_it(kernels: Kernels) -> None:
                 (fork,) = root.fork(1)
                 await fork.append("z" * 60)
                 call = root.splice(5, 9, "w" * 90, mode) if name == "splice" else root.join([fork])
-                hold = threading.Event()
-                engine.thread.post(lambda hold=hold: (hold.wait(10), None)[-1])
+                hold = held_up(engine)
                 task = asyncio.ensure_future(call)
                 await asyncio.sleep(0.01)
                 root.close()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ponder.runtime import BranchPath, BudgetExceeded, InputError, ScriptedEngine
-from ponder.runtime.scripted import ScriptedBranch
+from ponder.runtime.scripted_branch import ScriptedBranch
 from ponder.strategies import Answer, Best, Judge, Load, Sample, Vote
 from ponder.strategies.concurrency import as_ready, mapped
 from ponder.verifiers import Candidate, Question

@@ -29,8 +29,10 @@ from ponder.orchestrator import (
     when,
 )
 from ponder.runtime import (
+    Branch,
     BranchPath,
     BudgetExceeded,
+    CapabilityError,
     ContextOverflow,
     Delta,
     Finish,
@@ -317,6 +319,7 @@ class Talk:
             await branch.append("is")
             (scored,) = await branch.score([" 1"])
             logits = await branch.logits()
+            await edited(branch)
             ctx.record("talked", total=scored.total, likely=max(logits) == logits[ord(" ")])
             return f"{said.text if said else ''}|{other.text}"
 
@@ -325,6 +328,23 @@ class Talk:
 
     def needs(self) -> dict[str, frozenset[str]]:
         return {"policy": frozenset({"logits"})}
+
+
+async def edited(branch: Branch) -> None:
+    """Splices and joins, which leave the branch as it was."""
+    before = branch.tokens
+    first, second = branch.fork(2)
+    await first.append("!!")
+    assert list(first.tail) == [ord("!")] * 2
+    await branch.join([first])
+    await branch.splice(len(before), len(before) + 2)
+    assert branch.tokens == before
+    branch.pin()
+    branch.unpin()
+    with pytest.raises(CapabilityError, match="live views"):
+        first.share([second])
+    with pytest.raises(InputError, match="of its own run"):
+        await branch.join([await ScriptedEngine().open("?", path=BranchPath(1))])
 
 
 def script(prompt: str) -> Mapping[str, float]:
@@ -337,7 +357,10 @@ def test_every_kind_of_call_is_metered_and_none_waits_for_itself(concurrency: in
     result = answered(step(Talk()), engine=engine, concurrency=concurrency)
     assert result.answer == "the is 1|the "
     kinds = [e["kind"] for e in result.trace.events if e["event"] == "call"]
-    assert sorted(kinds) == ["append", "extend", "extend", "logits", "open", "score"]
+    edits = ["append", "join", "splice"]
+    assert sorted(kinds) == sorted(
+        [*edits, "append", "extend", "extend", "logits", "open", "score"]
+    )
     stats = engine.stats()
     assert result.usage.tokens == stats.prefilled + stats.decoded + stats.scored
     assert result.calls == 4

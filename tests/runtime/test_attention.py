@@ -5,7 +5,7 @@ who sees what.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 import pytest
@@ -16,10 +16,11 @@ from tiny_llama import CONFIG
 from torch import Tensor
 
 from ponder.runtime.engine.pool import PagePool
+from ponder.runtime.engine.spans import Layout, Span
 from ponder.runtime.engine.view import View
 from ponder.runtime.kernels.reference import merge, partial_attention
 from ponder.runtime.models.rotary import rotary_table, rotate
-from ponder.runtime.runners.api import Work
+from ponder.runtime.runners.api import PAGE, Work
 from ponder.runtime.runners.plan import StepPlan, make_plan
 
 DIM = 8
@@ -130,6 +131,56 @@ def test_a_plan_shows_each_row_its_past_once(tree: list[tuple[int, int, int]]) -
     assert plan.positions.tolist() == [p for w in works for p in range(w.past, len(w.slots))]
     assert plan.writes.tolist() == [slots[-1] for slots in want]
     assert len(plan.wanted) == sum(w.wanted for w in works)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_shifted_places_are_read_by_turned_queries(data: st.DataObject) -> None:
+    """Views of spans from a few pages, at any shifts, some of them shared: each row sees each place
+    before it once, with a query rotated for its position less the shift.
+    """
+    runs = st.tuples(st.integers(0, 15), st.integers(1, 90), st.sampled_from([0, 0, 5, -7]))
+    shared = data.draw(st.lists(runs, max_size=4))
+    works: list[Work] = []
+    want: list[list[tuple[int, int]]] = []
+    page = count(1)
+    for _ in range(data.draw(st.integers(1, 4))):
+        pieces = [(0, run) for run in shared] + [(1, run) for run in data.draw(st.lists(runs))]
+        spans: list[Span] = []
+        for at, (own, (offset, length, shift)) in enumerate(pieces):
+            first = 1000 * at if not own else 10_000 * next(page)
+            pages = tuple(range(first, first + 8))
+            spans.append(Span(pages=pages, offset=offset, length=length, home=9, shift=shift))
+        rows = data.draw(st.integers(1, 30))
+        layout = Layout(spans)
+        lead = layout.start(0) % PAGE
+        own_pages = tuple(range(5_000_000 * (len(works) + 1), 5_000_000 * (len(works) + 1) + 4))
+        spans.append(Span(pages=own_pages, offset=lead, length=rows, home=layout.end))
+        layout.place(spans[-1])
+        positions = np.arange(layout.end - rows, layout.end)
+        works.append(
+            Work(
+                tokens=[0] * rows,
+                slots=layout.slots,
+                wanted=1,
+                positions=positions,
+                shifts=layout.shifts,
+            )
+        )
+        places = [(int(slot), span.shift) for span in spans for slot in span.slots()]
+        for i, position in enumerate(positions.tolist()):
+            past = places[: len(places) - rows + i + 1]
+            want.append(sorted((slot, position - shift) for slot, shift in past))
+    plan = make_plan(works)
+    turns = np.concatenate([plan.positions, plan.turns])
+    owners = np.concatenate([np.arange(len(plan.positions)), plan.turned])
+    got: list[list[tuple[int, int]]] = [[] for _ in want]
+    for block in plan.blocks:
+        for queries, slots, limits in zip(block.queries, block.slots, block.limits, strict=True):
+            for query, limit in zip(queries.tolist(), limits.tolist(), strict=True):
+                if query >= 0:
+                    got[owners[query]] += [(s, int(turns[query])) for s in slots[:limit].tolist()]
+    assert [sorted(row) for row in got] == want
 
 
 def test_a_shared_prefix_is_read_once() -> None:

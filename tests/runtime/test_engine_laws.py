@@ -9,11 +9,12 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fault_server import Manner, ScriptedModel, serving
-from tiny_llama import tiny
+from tiny_llama import CONFIG, tiny
 
 from ponder.runtime import (
     Branch,
@@ -28,9 +29,11 @@ from ponder.runtime import (
     ModelError,
     Sampling,
     ScriptedEngine,
+    SpliceMode,
     open_engine,
 )
 from ponder.runtime.engine.engine import LocalEngine
+from ponder.runtime.kernels import native
 
 PATH = BranchPath(11, ("laws",))
 CHI_SQUARE_999 = {1: 10.8, 2: 13.8, 3: 16.3, 4: 18.5, 5: 20.5, 6: 22.5, 7: 24.3, 8: 26.1, 9: 27.9}
@@ -55,6 +58,11 @@ def local() -> Engine:
     return LocalEngine(tiny(), pages=1500, threads=1)
 
 
+def compiled() -> Engine:
+    model = tiny(replace(CONFIG, head_dim=16))
+    return LocalEngine(model, pages=1500, threads=1, kernels="native")
+
+
 Make = Callable[[], Engine]
 
 
@@ -69,11 +77,15 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
         yield lambda: open_engine("openai:law", base_url=server.url)
 
 
-@pytest.fixture(params=["scripted", "local", "remote"])
+LOCAL: dict[str, Make] = {"scripted": scripted, "local": local}
+if native.instruction_sets():
+    LOCAL["compiled"] = compiled
+
+
+@pytest.fixture(params=[*LOCAL, "remote"])
 def make(request: pytest.FixtureRequest) -> Make:
-    makers: dict[str, Make] = {"scripted": scripted, "local": local}
     name: str = request.param
-    maker: Make = makers.get(name) or request.getfixturevalue(name)
+    maker: Make = LOCAL.get(name) or request.getfixturevalue(name)
     return maker
 
 
@@ -357,6 +369,84 @@ async def test_appended_text_counts_and_continues(engine: Engine) -> None:
     if engine.capabilities.token_ids:
         assert branch.usage.prompt == len(branch.tokens) == engine.count("prompt")
     assert branch.text == "mpt"
+
+
+@law
+async def test_reencoding_is_what_a_fresh_open_gives(engine: Engine) -> None:
+    for start, stop, text in [(0, 2, ""), (2, 4, "xyz"), (6, 6, "u"), (4, 6, ""), (1, 6, "vv")]:
+        branch = await engine.open("prompt", path=PATH)
+        await branch.splice(start, stop, text)
+        whole = "prompt"[:start] + text + "prompt"[stop:]
+        fresh = await engine.open(whole.removesuffix(branch.text), path=PATH)
+        await fresh.append(branch.text)
+        assert branch.tokens == fresh.tokens
+        assert branch.usage.prompt == 6 + len(text) + 6 - stop
+        assert await branch.logits() == pytest.approx(await fresh.logits(), abs=1e-4)
+
+
+@law
+async def test_joined_tails_are_as_if_appended(engine: Engine) -> None:
+    root = await engine.open("prompt", path=PATH)
+    left, middle, right = root.fork(3)
+    await left.append("x")
+    await right.append("up")
+    assert (list(left.tail), list(root.tail)) == ([ord("x")], list(root.tokens))
+    await root.join([left, middle, right])
+    fresh = await engine.open("prompt", path=PATH)
+    await fresh.append("xup")
+    assert (root.tokens, root.text, root.usage.prompt) == (fresh.tokens, "xup", 9)
+    assert await root.logits() == pytest.approx(await fresh.logits(), abs=1e-4)
+    await right.append("p")
+    assert right.text == "upp"
+
+
+@law
+async def test_what_is_text_after_a_splice(engine: Engine) -> None:
+    branch = await engine.open("prompt", path=PATH)
+    await branch.append("xup")
+    await branch.splice(1, 3, "R")
+    assert branch.text == "xup"
+    await branch.splice(6, 7, "--")
+    assert branch.text == "x--p"
+    await branch.splice(3, 7, "?")
+    assert branch.text == "?-p"
+    branch.rewind(2)
+    assert branch.text == ""
+
+
+@law
+async def test_edits_are_refused_by_what_an_engine_can_do(engine: Engine) -> None:
+    root = await engine.open("prompt", path=PATH)
+    left, right = root.fork(2)
+    await left.append("x")
+    for mode in SpliceMode:
+        for edit in (root.splice(1, 2, mode=mode), root.join([left], mode)):
+            if mode in engine.capabilities.splice:
+                await edit
+            else:
+                with pytest.raises(CapabilityError, match=r"REENCODE"):
+                    await edit
+    if not engine.capabilities.live_views:
+        with pytest.raises(CapabilityError, match="live views"):
+            left.share([right])
+    for others in ([root], [left, left], [right.fork(1)[0]]):
+        with pytest.raises(InputError, match="forks of this branch"):
+            await root.join(others)
+    with pytest.raises(InputError, match="splice 3"):
+        await root.splice(3, 2)
+    with pytest.raises(InputError, match="leaves no token"):
+        await root.splice(0, len(root.tokens))
+    with pytest.raises(ContextOverflow, match="splicing"):
+        await root.splice(1, 2, "x" * 600)
+    root.pin()
+    root.unpin()
+    with pytest.raises(InputError, match="not pinned"):
+        root.unpin()
+    right.close()
+    with pytest.raises(BranchClosed):
+        await right.splice(1, 2)
+    with pytest.raises(BranchClosed):
+        await root.join([right])
 
 
 async def frequencies(branches: Sequence[Branch], params: Sampling) -> Counter[int]:

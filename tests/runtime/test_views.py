@@ -8,7 +8,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -179,6 +178,17 @@ async def test_a_branch_that_lost_its_kv_is_rebuilt_the_same(engine: LocalEngine
         await agree(root, dense)
 
 
+def held_up(engine: LocalEngine) -> threading.Event:
+    """Set it, and the engine's thread goes on."""
+    hold = threading.Event()
+
+    def wait() -> None:
+        hold.wait(10)
+
+    engine.thread.post(wait)
+    return hold
+
+
 def lose(engine: LocalEngine) -> None:
     """All KV, the tree's too."""
     core = engine.core
@@ -224,8 +234,7 @@ async def test_in_one_step_workers_see_that_step(engine: LocalEngine) -> None:
     for i in (0, 1):
         forks[i].share([forks[1 - i]])
         twins[i].share([twins[1 - i]])
-    hold = threading.Event()
-    engine.thread.post(partial(held, hold))
+    hold = held_up(engine)
     tasks = [asyncio.ensure_future(fork.extend(FREE)) for fork in forks]
     await asyncio.sleep(0.01)
     hold.set()
@@ -326,8 +335,7 @@ def test_closing_during_a_splice_or_a_join_ends_it(kernels: Kernels) -> None:
                 (fork,) = root.fork(1)
                 await fork.append("z" * 60)
                 call = root.splice(5, 9, "w" * 90, mode) if name == "splice" else root.join([fork])
-                hold = threading.Event()
-                engine.thread.post(partial(held, hold))
+                hold = held_up(engine)
                 task = asyncio.ensure_future(call)
                 await asyncio.sleep(0.01)
                 root.close()

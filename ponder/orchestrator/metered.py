@@ -260,10 +260,9 @@ class MeteredBranch:
 
     def _call(self, kind: str) -> Call:
         self._sequence += 1
-        home = self._home
         return Call(
-            meter=home.meter,
-            account=home.account,
+            meter=self._home.meter,
+            account=self._home.account,
             path=self._inner.path,
             sequence=self._sequence,
             kind=kind,

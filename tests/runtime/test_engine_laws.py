@@ -193,6 +193,8 @@ async def test_score_and_logits_agree_with_extend(engine: Engine) -> None:
 
 @law
 async def test_logits_of_a_span_are_those_there_were(engine: Engine) -> None:
+    if not engine.capabilities.logits:
+        pytest.skip("no logits to look at")
     branch = await engine.open("prompt", path=PATH)
     start = len(branch.tokens)
     want = []
@@ -280,9 +282,10 @@ async def test_usage_adds_up_to_stats(engine: Engine) -> None:
     if engine.capabilities.fork == "kv":  # else the past is charged with each call
         assert total.prompt == 2 * engine.count([Message(role="user", content="prompt")]) + 9
     assert stats.branches == 7
-    given = stats.prefilled - stats.opened
-    done = given + stats.decoded + stats.scored + stats.recomputed + stats.dropped
-    assert (stats.opened, stats.computed) == (2, done)
+    if engine.capabilities.fork == "kv":  # else whoever computes it does not tell
+        given = stats.prefilled - stats.opened
+        done = given + stats.decoded + stats.scored + stats.recomputed + stats.dropped
+        assert (stats.opened, stats.computed) == (2, done)
     for branch in branches:
         branch.close()
     assert engine.stats().branches == 0
@@ -371,6 +374,15 @@ async def test_appended_text_counts_and_continues(engine: Engine) -> None:
     assert branch.text == "mpt"
 
 
+async def same_future(one: Branch, other: Branch, engine: Engine) -> None:
+    """Whether both go on alike, as far as the engine tells."""
+    if engine.capabilities.logits:
+        assert await one.logits() == pytest.approx(await other.logits(), abs=1e-4)
+    else:
+        ahead = [await branch.score(["x", "y"]) for branch in (one, other)]
+        assert [s.total for s in ahead[0]] == pytest.approx([s.total for s in ahead[1]], abs=1e-4)
+
+
 @law
 async def test_reencoding_is_what_a_fresh_open_gives(engine: Engine) -> None:
     for start, stop, text in [(0, 2, ""), (2, 4, "xyz"), (6, 6, "u"), (4, 6, ""), (1, 6, "vv")]:
@@ -380,8 +392,9 @@ async def test_reencoding_is_what_a_fresh_open_gives(engine: Engine) -> None:
         fresh = await engine.open(whole.removesuffix(branch.text), path=PATH)
         await fresh.append(branch.text)
         assert branch.tokens == fresh.tokens
-        assert branch.usage.prompt == 6 + len(text) + 6 - stop
-        assert await branch.logits() == pytest.approx(await fresh.logits(), abs=1e-4)
+        if engine.capabilities.fork == "kv":  # else nothing is charged before it is sent
+            assert branch.usage.prompt == 6 + len(text) + 6 - stop
+        await same_future(branch, fresh, engine)
 
 
 @law
@@ -394,8 +407,10 @@ async def test_joined_tails_are_as_if_appended(engine: Engine) -> None:
     await root.join([left, middle, right])
     fresh = await engine.open("prompt", path=PATH)
     await fresh.append("xup")
-    assert (root.tokens, root.text, root.usage.prompt) == (fresh.tokens, "xup", 9)
-    assert await root.logits() == pytest.approx(await fresh.logits(), abs=1e-4)
+    assert (root.tokens, root.text) == (fresh.tokens, "xup")
+    if engine.capabilities.fork == "kv":
+        assert root.usage.prompt == 9
+    await same_future(root, fresh, engine)
     await right.append("p")
     assert right.text == "upp"
 
@@ -436,8 +451,9 @@ async def test_edits_are_refused_by_what_an_engine_can_do(engine: Engine) -> Non
         await root.splice(3, 2)
     with pytest.raises(InputError, match="leaves no token"):
         await root.splice(0, len(root.tokens))
-    with pytest.raises(ContextOverflow, match="splicing"):
-        await root.splice(1, 2, "x" * 600)
+    if engine.capabilities.context_length is not None:
+        with pytest.raises(ContextOverflow, match="splicing"):
+            await root.splice(1, 2, "x" * 600)
     root.pin()
     root.unpin()
     with pytest.raises(InputError, match="not pinned"):

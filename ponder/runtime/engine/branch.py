@@ -167,7 +167,7 @@ class LocalBranch:
         self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
         self._lane.check("splice")
-        self._check_mode(mode)
+        self._lane.check_mode(mode)
         self._lane.check_dead("splice", "splice before it shares, or another branch")
         given = self._tokenizer.encode(text) if text else []
         check_range(start, stop, len(self._journal.tokens), len(given))
@@ -180,7 +180,7 @@ class LocalBranch:
         self, others: Sequence[LocalBranch], mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
         self._lane.check("join others to")
-        self._check_mode(mode)
+        self._lane.check_mode(mode)
         lanes = [other._lane for other in others]
         self._lane.check_kin("join", lanes, self._lane.ident, "forks of this branch")
         for lane in lanes:
@@ -297,6 +297,3 @@ class LocalBranch:
 
     def _fit(self, more: int, action: str) -> None:
         refusals.check_room(action, more, self._journal.end, self._context)
-
-    def _check_mode(self, mode: SpliceMode) -> None:
-        refusals.check_mode(self._lane.host.name, mode, self._lane.host.capabilities.splice)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol
 from weakref import finalize
 
+from ponder.runtime.engine import refusals
 from ponder.runtime.engine.core import Core
 from ponder.runtime.engine.jobs import Command, Decode, Job
 from ponder.runtime.engine.loop import EngineThread
@@ -17,7 +18,7 @@ from ponder.runtime.errors import BranchClosed, InputError
 from ponder.runtime.models.config import ModelConfig, Tokenizer
 from ponder.runtime.models.heads import Head
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Capabilities
+from ponder.runtime.values import Capabilities, SpliceMode
 
 
 class Host(Protocol):
@@ -92,6 +93,9 @@ class Handle:
                 f"cannot {action} {[other.path for other in others]!r} with {self.path}: it takes "
                 f"{who}, each once"
             )
+
+    def check_mode(self, mode: SpliceMode) -> None:
+        refusals.check_mode(self.host.name, mode, self.host.capabilities.splice)
 
     def check_dead(self, action: str, instead: str) -> None:
         """Raises where KV depends on who was how far: it could not be computed again."""

@@ -250,3 +250,18 @@ def runs(entered: Sequence[tuple[int, Member]], abilities: Abilities) -> list[li
         made[-1].append(member)
         last = place
     return made
+
+
+async def ended(
+    what: asyncio.Future[str | None] | asyncio.Future[None], member: Member, left: float | None
+) -> bool:
+    """Wait for a piece or the end of a reply; False when `left` seconds passed first."""
+    if left is None:
+        await what
+        return True
+    done, _ = await asyncio.wait([what, member.done], timeout=left, return_when="FIRST_COMPLETED")
+    if not done:
+        what.cancel()
+        return False
+    await what
+    return True

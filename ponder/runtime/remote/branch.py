@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ponder.runtime.errors import BranchClosed, CapabilityError, InputError, PonderError
-from ponder.runtime.remote.batch import Member
+from ponder.runtime.remote.batch import Member, ended
 from ponder.runtime.remote.growing import Growing
 from ponder.runtime.remote.history import History
 from ponder.runtime.seeds import BranchPath
@@ -90,8 +90,8 @@ class RemoteBranch:
         live = deadline is not None or self._engine.manner.cuts(params)
         member = self._member(params, live=live, pieces=None)
         async with self._charged(member):
-            ended = await self._wait(member.done, member, deadline)
-        return self._commit(member, None if ended else Finish.BUDGET)
+            whole = await ended(member.done, member, self._left(deadline))
+        return self._commit(member, None if whole else Finish.BUDGET)
 
     async def stream(
         self, params: Sampling, *, deadline: float | None = None
@@ -107,7 +107,7 @@ class RemoteBranch:
             async with self._charged(member):
                 while True:
                     turn = asyncio.ensure_future(pieces.get())
-                    if not await self._wait(turn, member, deadline):
+                    if not await ended(turn, member, self._left(deadline)):
                         finish = Finish.BUDGET
                         break
                     piece = turn.result()
@@ -142,7 +142,7 @@ class RemoteBranch:
         raise self._untold("logits")
 
     async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
-        raise self._untold("hidden states")
+        raise self._untold(f"hidden states, as head {head!r} reads,")
 
     async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
         raise self._untold("hidden states")
@@ -229,6 +229,9 @@ class RemoteBranch:
     def _late(self, deadline: float | None) -> bool:
         return deadline is not None and self._engine.clock() >= deadline
 
+    def _left(self, deadline: float | None) -> float | None:
+        return None if deadline is None else max(0.0, deadline - self._engine.clock())
+
     def _member(
         self, params: Sampling, *, live: bool, pieces: asyncio.Queue[str | None] | None
     ) -> Member:
@@ -261,26 +264,6 @@ class RemoteBranch:
         if not member.charged and (member.growing.touched or member.first):
             member.reckon(None, None)
         self._charge(member.usage)
-
-    async def _wait(
-        self,
-        what: asyncio.Future[str | None] | asyncio.Future[None],
-        member: Member,
-        deadline: float | None,
-    ) -> bool:
-        """False when the deadline came first."""
-        if deadline is None:
-            await what
-            return True
-        left = max(0.0, deadline - self._engine.clock())
-        done, _ = await asyncio.wait(
-            [what, member.done], timeout=left, return_when="FIRST_COMPLETED"
-        )
-        if not done:
-            what.cancel()
-            return False
-        await what
-        return True
 
     def _commit(self, member: Member | None, finish: Finish | None) -> Segment:
         if member is None:

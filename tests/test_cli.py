@@ -213,3 +213,19 @@ def test_a_model_at_an_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     down = ponder("solve", "x", "-m", "openai:good", *there)
     assert down.returncode == 1
     assert b"is it up" in down.stderr
+
+
+def test_what_a_server_cannot_start_with(tmp_path: Path) -> None:
+    empty = tmp_path / "keys"
+    empty.write_text("\n")
+    for words, told in (
+        (("--port", "99999"), b"0 (any free one) to 65535"),
+        (("--host", "no.such.host.invalid"), b"cannot listen"),
+        (("-s", "nofile.yaml"), b"cannot be read"),
+        (("--key-file", str(empty)), b"holds no key"),
+        (("--most-requests", "0"), b"at least 1"),
+    ):
+        done = ponder("serve", "-m", "scripted", *words)
+        assert done.returncode == 2
+        assert told in done.stderr, done.stderr
+        assert b"Traceback" not in done.stderr

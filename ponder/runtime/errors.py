@@ -52,4 +52,4 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r};{hint} known: {', '.join(names)}"
+    return f"unknown {kind} {name!r};{hint} known: {', '.join(names) or 'none'}"

@@ -110,7 +110,8 @@ def test_whole_numbers_agree_on_all_sets(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("weight_format", "largest"), [("float32", 1e-4), ("bfloat16", 0.03), ("int8", 0.06), ("int4", 0.06)]
+    ("weight_format", "largest"),
+    [("float32", 1e-4), ("bfloat16", 0.03), ("int8", 0.06), ("int4", 0.06)],
 )
 def test_smollm2(
     smollm2: LoadedModel, hf_smollm2: Any, weight_format: WeightFormat, largest: float

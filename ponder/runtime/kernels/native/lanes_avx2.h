@@ -2,8 +2,6 @@
 // odd ones, since the instruction that takes bytes saturates.
 #pragma once
 
-#include "half.h"
-
 namespace {
 
 struct Avx2 {

@@ -2,8 +2,6 @@
 // A multiply-add is a product and a sum here: two roundings on every machine.
 #pragma once
 
-#include "half.h"
-
 namespace {
 
 typedef float Quad __attribute__((vector_size(16)));

@@ -35,7 +35,11 @@ REVISION = "0123456789012345678901234567890123456789"
         "x" * 5000,
     ],
 )
-def test_a_name_of_nothing_is_refused_with_what_is_allowed(spec: str) -> None:
+def test_a_name_of_nothing_is_refused_with_what_is_allowed(
+    spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(InputError, match=r"names nothing.*'embedded'.*\.gguf.*ORG/NAME"):
         load_model(spec)
 

@@ -54,8 +54,8 @@ def open_engine(
             "openai:MODEL" at an endpoint that speaks OpenAI's protocol.
         weights: what a model's weights are rounded to; all but "float32" need the native step
             or, "bfloat16", a GPU.
-            "bfloat16" is faster, and as often right; "int8" is faster yet, and less often
-            (benchmarks/RESULTS.md).
+            "bfloat16" is faster; "int8" and "int4" are faster yet, "int4" above all at one
+            stream, and change more answers, for better or worse (benchmarks/RESULTS.md).
         pages: KV pages of 16 tokens; None lets the engine choose by the memory there is.
         remote: for "openai:MODEL" alone; see `Remote`.
 

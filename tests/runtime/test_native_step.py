@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
 from native_cases import (
     FORMATS,
@@ -23,7 +25,7 @@ from torch import Tensor
 
 from ponder.runtime import InputError, ModelError
 from ponder.runtime.kernels import native
-from ponder.runtime.models import LoadedModel
+from ponder.runtime.models import LoadedModel, load_model
 from ponder.runtime.runners.api import Runner, Work
 from ponder.runtime.runners.choice import choose_runner, describe_platform
 from ponder.runtime.runners.native_llama import NativeLlama, WeightFormat
@@ -154,6 +156,33 @@ def test_what_other_branches_left_behind_is_not_read() -> None:
         cuts = [33, 34, 35]
         got = run(dirty, tokens, pages(2, 75), cuts)
         assert torch.equal(got, run(clean, tokens, pages(2, 75), cuts))
+
+
+FOUR_BITS = {"float32": 5e-6, "bfloat16": 0.02, "int8": 0.05, "int4": 0.05}
+"""Where int4 takes the file's levels over, it is no worse than int8."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "limits"),
+    [
+        ("Q4_0", FOUR_BITS),
+        ("Q4_1", FOUR_BITS),
+        ("Q4_K", FOUR_BITS),
+        ("Q8_0", FOUR_BITS | {"int4": 0.3}),
+        # Its random bytes make weights of a standard deviation of 14, which magnify rounding.
+        ("Q6_K", {"float32": 2e-4, "bfloat16": 0.4, "int8": 0.5, "int4": 0.8}),
+    ],
+)
+def test_every_kind_of_file_runs_in_every_format(
+    tmp_path: Path, kind: str, limits: dict[str, float]
+) -> None:
+    require("")
+    model = load_model(str(tiny_models.write(tmp_path / "m.gguf", kind=kind)))
+    tokens = text(20, 5, vocabulary=model.config.vocabulary)
+    want = run(torch_runner(model), tokens, pages(0, 20))
+    for weight_format in FORMATS:
+        got = run(native_runner(model, weight_format), tokens, pages(0, 20))
+        assert error(got, want) < limits[weight_format], weight_format
 
 
 def test_weights_that_are_not_finite_show_in_the_logits() -> None:

@@ -9,6 +9,13 @@ namespace {
 constexpr int kChunk = 64;            // rows whose sums are kept at a time
 constexpr int64_t kStretch = 128;     // steps of the inner dimension; whole groups
 
+// One tile of rows reads each panel once, so there is nothing to keep near; a stop between
+// stretches would only interrupt the stream from memory.
+template <class L>
+constexpr int64_t stretch_of(int64_t steps, int rows) {
+  return rows > L::kRows && steps > kStretch ? kStretch : steps;
+}
+
 template <class L>
 constexpr int kSums = kChunk * L::kPanels * kLanes;
 
@@ -16,8 +23,9 @@ template <class L, class D>
 void sums(const Linear& job, int64_t row, int rows, int64_t panel, int panels, float* out) {
   const Packed& weight = *job.weight;
   const int width = panels * kLanes;
-  for (int64_t step = 0; step < weight.steps; step += kStretch) {
-    const int64_t count = weight.steps - step < kStretch ? weight.steps - step : kStretch;
+  const int64_t stretch = stretch_of<L>(weight.steps, rows);
+  for (int64_t step = 0; step < weight.steps; step += stretch) {
+    const int64_t count = weight.steps - step < stretch ? weight.steps - step : stretch;
     const char* sources[L::kPanels];
     for (int p = 0; p < panels; ++p) sources[p] = weight.panel(panel + p) + step * kVectorBytes;
     for (int r = 0; r < rows; r += L::kRows) {
@@ -32,7 +40,8 @@ template <class L, class W>
 void grouped_sums(const Linear& job, int64_t row, int rows, int64_t panel, int panels, float* out) {
   const Packed& weight = *job.weight;
   const int width = panels * kLanes;
-  const int64_t all = weight.steps / kGroupSteps, stretch = kStretch / kGroupSteps;
+  const int64_t all = weight.steps / kGroupSteps;
+  const int64_t stretch = stretch_of<L>(weight.steps, rows) / kGroupSteps;
   for (int64_t group = 0; group < all; group += stretch) {
     const char* sources[L::kPanels];
     const uint16_t* scales[L::kPanels];

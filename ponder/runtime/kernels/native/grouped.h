@@ -35,7 +35,6 @@ struct GroupedTile {
   int64_t count;                     // groups
   float* out;                        // [R][P * 16]
   int64_t out_stride;
-  bool add;
 };
 
 template <class L, class W, int R, int P>
@@ -45,7 +44,7 @@ void grouped_tile(const GroupedTile& t) {
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p)
-      acc[r][p] = t.add ? L::load(t.out + r * t.out_stride + p * kLanes) : L::zero();
+      acc[r][p] = L::zero();
   for (int64_t g = 0; g < t.count; ++g) {
     typename L::I sum[R][P];
     const Group* x[R];

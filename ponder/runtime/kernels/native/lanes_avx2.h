@@ -9,7 +9,7 @@ struct Avx2 {
   struct I { __m256i a, b; };
   struct Pairs { F even, odd; };
   struct PairX { __m256 even, odd; };
-  static constexpr int kRows = 4, kPanels = 1, kQueries = 4, kQueryPanels = 1;
+  static constexpr int kRows = 4, kGroupedRows = 4, kPanels = 1, kQueries = 4, kQueryPanels = 1;
 
   static F set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
   static F zero() { return set1(0.0f); }

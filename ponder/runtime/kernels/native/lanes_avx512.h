@@ -9,7 +9,7 @@ struct Avx512 {
   using I = __m512i;
   struct Pairs { F even, odd; };
   using PairX = Pairs;
-  static constexpr int kRows = 8, kPanels = 3, kQueries = 6, kQueryPanels = 4;
+  static constexpr int kRows = 8, kGroupedRows = 4, kPanels = 3, kQueries = 6, kQueryPanels = 4;
 
   static F set1(float x) { return _mm512_set1_ps(x); }
   static F zero() { return _mm512_setzero_ps(); }

@@ -18,7 +18,7 @@ struct Portable {
   struct I { int32_t v[16]; };
   struct Pairs { F even, odd; };
   struct PairX { float even, odd; };
-  static constexpr int kRows = 4, kPanels = 1, kQueries = 4, kQueryPanels = 1;
+  static constexpr int kRows = 4, kGroupedRows = 4, kPanels = 1, kQueries = 4, kQueryPanels = 1;
 
   template <class Op>
   static F each(Op op) {

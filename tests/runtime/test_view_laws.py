@@ -18,6 +18,7 @@ RUNS = int(os.environ.get("PONDER_LAWS", "60"))
 KERNELS = ["torch", *(["native"] if native.instruction_sets() else [])]
 
 
+@pytest.mark.timeout(600 + RUNS)
 @pytest.mark.parametrize("kernels", KERNELS)
 @settings(
     max_examples=RUNS,

@@ -189,7 +189,7 @@ def test_help_imports_no_room() -> None:
     code = "import sys; from ponder.cli import app\ntry: app(['--help'])\nexcept SystemExit: pass\n"
     code += "print(*(m for m in sys.modules if m.startswith('ponder.') or m == 'rich'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "ponder.terminal ponder.cli"
+    assert all(name.startswith("ponder.cli") for name in done.stdout.splitlines()[-1].split())
 
 
 def test_a_model_at_an_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,131 @@
+"""Commands that put questions to a strategy: one, or a benchmark's."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ponder.cli.options import (
+    AsJson,
+    BaseUrl,
+    BudgetSeconds,
+    BudgetTokens,
+    Concurrency,
+    Fallback,
+    Model,
+    Probe,
+    Strategy,
+    Weights,
+)
+from ponder.cli.terminal import (
+    bar,
+    opened,
+    opening,
+    print_json,
+    resumable,
+    standard_input,
+    tally,
+)
+
+if TYPE_CHECKING:
+    from ponder.evals import Report
+    from ponder.orchestrator import Result
+
+
+def solve(
+    question: Annotated[str, typer.Argument(help="What to answer; - reads standard input.")],
+    strategy: Strategy = "self_consistency",
+    model: Model = "embedded",
+    weights: Weights = "float32",
+    base_url: BaseUrl = None,
+    probe: Probe = False,
+    allow_fallback: Fallback = False,
+    seed: Annotated[int | None, typer.Option(help="Drawn, and told, if left out.")] = None,
+    budget_tokens: BudgetTokens = None,
+    budget_seconds: BudgetSeconds = None,
+    trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
+    concurrency: Concurrency = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one question."""
+    from ponder.orchestrator import Budget, load_strategy, result_data, result_line
+    from ponder.verifiers import Question
+
+    expression = load_strategy(strategy)
+    engine = opening(model, weights, base_url, probe, allow_fallback)
+    budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
+    asked = Question(text=standard_input() if question == "-" else question)
+
+    async def run() -> Result:
+        async with opened(engine, concurrency) as runtime:
+            with bar("thinking", runtime.plan(expression, asked).total.calls) as advance:
+                return await runtime.solve(
+                    asked,
+                    expression,
+                    budget=budget,
+                    seed=seed,
+                    trace=trace,
+                    on_event=lambda e: advance("thinking") if e["event"] == "call" else None,
+                )
+
+    result = asyncio.run(run())
+    if as_json:
+        print_json({"strategy": strategy, "model": model, **result_data(result)})
+    else:
+        typer.echo(result.text)
+        typer.echo(result_line(result), err=True)
+
+
+def evaluate(
+    task: Annotated[str, typer.Argument(help="gsm8k, math500, aime24, multiarith, wordproblems.")],
+    data: Annotated[Path | None, typer.Option(help="JSONL: id, question, answer.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Take the first so many.")] = None,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="By the seed, then cut.")] = False,
+    difficulty: Annotated[int | None, typer.Option(help="Of wordproblems, 1 to 6.")] = None,
+    strategy: Strategy = "self_consistency",
+    model: Model = "embedded",
+    weights: Weights = "float32",
+    base_url: BaseUrl = None,
+    probe: Probe = False,
+    allow_fallback: Fallback = False,
+    out: Annotated[Path | None, typer.Option(help="Where a run is kept, and resumed.")] = None,
+    seed: Annotated[int, typer.Option(help="Equal seeds, equal answers.")] = 0,
+    budget_tokens: BudgetTokens = None,
+    budget_seconds: BudgetSeconds = None,
+    concurrency: Concurrency = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Run a benchmark; with --out, a stopped run goes on where it stopped."""
+    from ponder.evals import find_task, load_examples, report_table, run_task
+    from ponder.orchestrator import Budget, load_strategy
+
+    declared, expression = find_task(task), load_strategy(strategy)
+    engine = opening(model, weights, base_url, probe, allow_fallback)
+    examples = load_examples(
+        declared, data=data, limit=limit, seed=seed, shuffle=shuffle, difficulty=difficulty
+    )
+
+    async def run() -> Report:
+        async with opened(engine, concurrency) as runtime:
+            with bar(task, len(examples)) as advance:
+                return await run_task(
+                    runtime,
+                    declared,
+                    examples,
+                    expression,
+                    label=strategy,
+                    seed=seed,
+                    budget=Budget(tokens=budget_tokens, seconds=budget_seconds),
+                    out=out,
+                    on_progress=tally(task, advance),
+                )
+
+    with resumable(out):
+        report = asyncio.run(run())
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        typer.echo(report_table(report))

@@ -1,0 +1,42 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Strategy = Annotated[
+    str, typer.Option("--strategy", "-s", help="Name of a preset, or a YAML file.")
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="embedded (SmolLM2-135M-Instruct), scripted (a toy, no model), a path, ORG/NAME, or "
+        "openai:MODEL at an endpoint.",
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option("--weights", help="float32, bfloat16 (faster), int8 or int4 (faster yet)."),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(help="Of the endpoint, up to /v1. Its key is read from PONDER_API_KEY."),
+]
+Probe = Annotated[bool, typer.Option("--probe", help="Find out anew what the endpoint can do.")]
+Fallback = Annotated[
+    bool,
+    typer.Option(
+        "--allow-fallback",
+        help="Tell a model that cannot go on from a begun reply how it begins, in a user turn.",
+    ),
+]
+BudgetTokens = Annotated[
+    int | None, typer.Option(help="Tokens a question may cost: given, drawn and scored.")
+]
+BudgetSeconds = Annotated[float | None, typer.Option(help="Seconds a question may take.")]
+Concurrency = Annotated[int, typer.Option(help="Engine calls under way at once.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

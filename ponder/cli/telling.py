@@ -1,0 +1,83 @@
+"""Commands that tell what there is, and what a strategy would cost."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ponder.cli.options import (
+    AsJson,
+    BaseUrl,
+    BudgetTokens,
+    Fallback,
+    Model,
+)
+from ponder.cli.terminal import (
+    print_json,
+    print_rows,
+)
+
+
+def plan(
+    strategy: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")],
+    question: Annotated[str | None, typer.Option(help="To count its tokens, by the model.")] = None,
+    model: Model = "scripted",
+    base_url: BaseUrl = None,
+    allow_fallback: Fallback = False,
+    budget_tokens: BudgetTokens = None,
+    picture: Annotated[bool, typer.Option("--picture", help="The graph, as Mermaid.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a strategy and tell what it costs at most, before a token is spent."""
+    from ponder import orchestrator
+    from ponder.runtime import open_engine
+    from ponder.verifiers import Question
+
+    expression = orchestrator.load_strategy(strategy)
+    asked = None if question is None else Question(text=question)
+    budget = orchestrator.Budget(tokens=budget_tokens)
+    engine = open_engine(model, base_url=base_url, allow_fallback=allow_fallback)
+    try:
+        made = orchestrator.plan(expression, engine, question=asked, budget=budget)
+    finally:
+        asyncio.run(engine.close())
+    if as_json:
+        print_json(orchestrator.plan_data(made))
+    else:
+        shown = orchestrator.mermaid(expression) if picture else orchestrator.plan_table(made)
+        typer.echo(shown.rstrip())
+
+
+def strategies(as_json: AsJson = False) -> None:
+    """List presets, the operations strategies are made of, and verifiers."""
+    from ponder.orchestrator import catalogue_data, catalogue_table
+
+    if as_json:
+        print_json(catalogue_data())
+    else:
+        typer.echo(catalogue_table())
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the models that can be opened by name on this machine."""
+    from ponder.runtime import known_models
+
+    found = [{**asdict(model), "where": str(model.where)} for model in known_models()]
+    if as_json:
+        print_json(found)
+        return
+    for model in found:
+        state = "ready" if model["cached"] else "fetched when first used"
+        typer.echo(f"{model['name']}  {model['size']:,} bytes, {state}  {model['where']}")
+    typer.echo("scripted  no model: a toy oracle to try things out with")
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Tell what this machine and this installation run models with."""
+    from ponder.runtime import describe_platform
+
+    found = asdict(describe_platform())
+    (print_json if as_json else print_rows)(found)

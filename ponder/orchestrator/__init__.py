@@ -27,6 +27,7 @@ from ponder.orchestrator.presets import PRESETS, Preset
 from ponder.orchestrator.recount import recompute
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
 from ponder.orchestrator.schema import json_schema
+from ponder.orchestrator.searches import SearchSettings, astar, beam, dvts, rebase
 from ponder.orchestrator.server.catalogue import Catalogue
 from ponder.orchestrator.server.serving import read_keys, serve, served_strategies
 from ponder.orchestrator.server.settings import ServerSettings
@@ -63,6 +64,7 @@ __all__ = [
     "Preset",
     "Result",
     "Runtime",
+    "SearchSettings",
     "ServerSettings",
     "Spending",
     "Status",
@@ -70,6 +72,8 @@ __all__ = [
     "Trace",
     "When",
     "agreement",
+    "astar",
+    "beam",
     "best",
     "best_of",
     "best_score",
@@ -77,6 +81,7 @@ __all__ = [
     "catalogue_table",
     "check",
     "dot",
+    "dvts",
     "from_data",
     "from_yaml",
     "graph",
@@ -91,6 +96,7 @@ __all__ = [
     "plan_table",
     "read_keys",
     "read_trace",
+    "rebase",
     "recompute",
     "result_data",
     "result_line",

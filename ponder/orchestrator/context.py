@@ -10,7 +10,15 @@ from ponder.orchestrator.ledger import Account, Purpose
 from ponder.orchestrator.metered import MeteredEngine
 from ponder.runtime import BranchPath, Engine, InputError, unknown
 from ponder.strategies import Answer, Item
-from ponder.verifiers import Candidate, Equivalence, Question, Verifier, verifier_kind
+from ponder.verifiers import (
+    Candidate,
+    Equivalence,
+    Question,
+    StepVerifier,
+    Verifier,
+    step_verifier_kind,
+    verifier_kind,
+)
 
 Place = tuple[str, int]
 """(source, index) of a candidate."""
@@ -92,6 +100,10 @@ class NodeContext:
     def verifier(self, name: str, *, engine: str = "policy") -> Verifier:
         asked = self.run.metered(self.node, engine, "verifier")
         return verifier_kind(name).build(asked, self.path)
+
+    def step_verifier(self, name: str, *, engine: str = "policy") -> StepVerifier:
+        asked = self.run.metered(self.node, engine, "verifier")
+        return step_verifier_kind(name).build(asked, self.path.child("steps"))
 
     def record(self, event: str, **fields: object) -> None:
         self.run.meter.recorder.decision(self.node, event, fields)

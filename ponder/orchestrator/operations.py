@@ -9,11 +9,27 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from ponder.runtime import InputError
-from ponder.strategies import Best, Judge, Port, Sample, Strategy, Vote
+from ponder.strategies import AStar, Beam, Best, Dvts, Judge, Port, Rebase, Sample, Strategy, Vote
 
-METHODS: dict[str, type[Any]] = {"sample": Sample, "judge": Judge, "vote": Vote, "best": Best}
+METHODS: dict[str, type[Any]] = {
+    "sample": Sample,
+    "beam": Beam,
+    "dvts": Dvts,
+    "rebase": Rebase,
+    "astar": AStar,
+    "judge": Judge,
+    "vote": Vote,
+    "best": Best,
+}
 # The setting that is given by place in Python.
-LEADING = {"sample": "n", "judge": "verifier"}
+LEADING = {
+    "sample": "n",
+    "beam": "verifier",
+    "dvts": "verifier",
+    "rebase": "verifier",
+    "astar": "verifier",
+    "judge": "verifier",
+}
 
 _NAMES = {method: name for name, method in METHODS.items()}
 

@@ -9,7 +9,7 @@ from ponder.orchestrator.operations import Operation, operations
 from ponder.orchestrator.planning import Cost, Plan
 from ponder.orchestrator.presets import PRESETS
 from ponder.orchestrator.result import Result
-from ponder.verifiers import VERIFIERS
+from ponder.verifiers import STEP_VERIFIERS, VERIFIERS
 
 HEADINGS = ("node", "operation", "calls", "tokens", "KV branches", "KV pages", "candidates", "")
 
@@ -100,6 +100,10 @@ def catalogue_data() -> dict[str, Any]:
             for o in operations()
         },
         "verifiers": {name: kind.summary for name, kind in VERIFIERS.items()},
+        "step_verifiers": {
+            name: {"description": kind.summary, "needs": sorted(kind.needs)}
+            for name, kind in STEP_VERIFIERS.items()
+        },
     }
 
 
@@ -109,6 +113,7 @@ def catalogue_table() -> str:
         "Presets": [(n, f"{p.description} {p.expression!r}") for n, p in PRESETS.items()],
         "Operations": [(_signature(o), o.description) for o in operations()],
         "Verifiers": [(name, kind.summary) for name, kind in VERIFIERS.items()],
+        "Step verifiers": [(name, kind.summary) for name, kind in STEP_VERIFIERS.items()],
     }
     blocks = [
         "\n".join([title, *(f"  {name}\n      {text}" for name, text in rows)])

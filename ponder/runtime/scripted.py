@@ -8,7 +8,7 @@ code point. Its clock stands still, so two runs with one seed are equal to the b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
 from ponder.runtime.script import Script, arithmetic, render, spell
@@ -33,9 +33,17 @@ class ScriptedEngine:
         name: str = "scripted",
         context_length: int = 1_000_000,
         delay: Callable[[BranchPath, int], float] | None = None,
+        heads: Mapping[str, Callable[[str], tuple[float, ...]]] | None = None,
     ) -> None:
-        """`delay` gives the real seconds a decode takes, by path and token count, to shuffle
-        completion orders in tests.
+        """A script in place of a model.
+
+        Args:
+            script: what is said to a prompt.
+            name: of the engine.
+            context_length: characters.
+            delay: real seconds a decode takes, by path and token count, to shuffle completion
+                orders in tests.
+            heads: what each says of the whole text up to a token, prompt and all.
         """
         self.name = name
         self.capabilities = Capabilities.everything(
@@ -43,10 +51,11 @@ class ScriptedEngine:
             splice=frozenset([SpliceMode.REENCODE]),
             live_views=False,
             hidden_states=False,
-            heads=(),
+            heads=tuple(heads or {}),
         )
         self.context_length = context_length
         self.script = script
+        self.heads = dict(heads or {})
         self._delay = delay
         self._closed = False
         self._counts = Usage()

@@ -13,6 +13,7 @@ from ponder.runtime.errors import (
     ContextOverflow,
     InputError,
     ModelError,
+    unknown,
 )
 from ponder.runtime.script import END, VOCABULARY, next_token, spell, truncate
 from ponder.runtime.seeds import BranchPath
@@ -156,7 +157,14 @@ class ScriptedBranch:
         return [self._logits(end) for end in range(start + 1, stop + 1)]
 
     async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
-        raise CapabilityError(f"engine {self._engine.name!r} has no head {head!r}, nor any other")
+        self._check()
+        if head not in self._engine.heads:
+            known = unknown("head", head, self._engine.heads)
+            raise CapabilityError(f"engine {self._engine.name!r}: {known}")
+        ends = range(len(self._tokens))[start if start is not None else -1 :]
+        self._charge(Usage(scored=len(ends)))
+        await self._engine.pause(self.path, 0)
+        return [self._engine.heads[head](spell(self._tokens[: end + 1])) for end in ends]
 
     async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
         raise CapabilityError(f"engine {self._engine.name!r} is a script: it has no hidden states")

@@ -5,17 +5,25 @@ from ponder.strategies.best import Best
 from ponder.strategies.judge import Judge
 from ponder.strategies.prompting import ask
 from ponder.strategies.sample import Sample
+from ponder.strategies.search.astar import AStar
+from ponder.strategies.search.beam import Beam
+from ponder.strategies.search.dvts import Dvts
+from ponder.strategies.search.rebase import Rebase
 from ponder.strategies.vote import Vote
 
 __all__ = [
+    "AStar",
     "Answer",
+    "Beam",
     "Best",
     "Bound",
     "Context",
+    "Dvts",
     "Item",
     "Judge",
     "Load",
     "Port",
+    "Rebase",
     "Sample",
     "Strategy",
     "Vote",

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import ClassVar, Protocol
 
 from ponder.runtime import BranchPath, Engine
-from ponder.verifiers import Candidate, Equivalence, Question, Verifier
+from ponder.verifiers import Candidate, Equivalence, Question, StepVerifier, Verifier
 
 
 class Port(Enum):
@@ -99,6 +99,10 @@ class Context(Protocol):
 
     def verifier(self, name: str, *, engine: str = "policy") -> Verifier:
         """The named verifier, asking the engine of that role."""
+        ...
+
+    def step_verifier(self, name: str, *, engine: str = "policy") -> StepVerifier:
+        """The named step verifier, asking the engine of that role."""
         ...
 
     def record(self, event: str, **fields: object) -> None:

@@ -6,8 +6,11 @@ from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
+from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
+from ponder.verifiers.steps import Shadow, StepVerifier
 
 __all__ = [
+    "STEP_VERIFIERS",
     "VERIFIERS",
     "Candidate",
     "Equivalence",
@@ -15,12 +18,16 @@ __all__ = [
     "ExactEquivalence",
     "MathEquivalence",
     "Question",
+    "Shadow",
     "Shot",
+    "StepVerifier",
+    "StepVerifierKind",
     "Verdict",
     "Verifier",
     "VerifierKind",
     "canonical",
     "extract",
     "group",
+    "step_verifier_kind",
     "verifier_kind",
 ]

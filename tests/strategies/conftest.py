@@ -14,8 +14,10 @@ from ponder.verifiers import (
     Equivalence,
     ExactEquivalence,
     Question,
+    StepVerifier,
     Verdict,
     Verifier,
+    step_verifier_kind,
     verifier_kind,
 )
 
@@ -42,6 +44,9 @@ class Alone:
 
     def verifier(self, name: str, *, engine: str = "policy") -> Verifier:
         return self.verifiers.get(name) or verifier_kind(name).build(self.policy, self.path)
+
+    def step_verifier(self, name: str, *, engine: str = "policy") -> StepVerifier:
+        return step_verifier_kind(name).build(self.policy, self.path.child("steps"))
 
     def record(self, event: str, **fields: object) -> None:
         self.events.append({"event": event, **fields})

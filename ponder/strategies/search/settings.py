@@ -1,0 +1,108 @@
+"""What every tree search is told beside its own settings: how steps are drawn, where they end, and
+what scores them. And what every tree search does as a strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import ClassVar, Generic
+
+from ponder.runtime import InputError, Sampling
+from ponder.strategies.api import Bound, Context, Item, Load, Port
+from ponder.strategies.concurrency import collected
+from ponder.strategies.search.aggregation import check_aggregation
+from ponder.strategies.search.growing import grow
+from ponder.strategies.search.method import Method, State
+from ponder.strategies.search.tree import Node, complete_or_last
+from ponder.verifiers import step_verifier_kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeSearch(Method[State], Generic[State]):
+    """Settings that all tree searches share."""
+
+    takes: ClassVar[Port] = Port.QUESTION
+    gives: ClassVar[Port] = Port.CANDIDATES
+
+    verifier: str
+    """Name of a step verifier; `ponder strategies` lists them."""
+    verifier_engine: str = "policy"
+    """Role of the engine that the step verifier asks."""
+    engine: str = "policy"
+    """Role of the engine that decodes."""
+    aggregate: str = "last"
+    """A path's value from its steps' scores: last, min, prod, mean, or model (the verifier reads
+    the path as one step).
+    """
+    temperature: float = 0.8
+    top_p: float = 1.0
+    step_stop: tuple[str, ...] = ("\n\n",)
+    """Strings that end a step; none ends steps by `step_tokens` alone."""
+    step_tokens: int = 256
+    """Of one step."""
+    max_tokens: int = 2048
+    """Of one path."""
+    depth: int = 40
+    """Steps of one path."""
+    goal: tuple[str, ...] = ("\\boxed{",)
+    """A step that holds one of these completes its path, as an end token does."""
+
+    def check(self) -> None:
+        """Raises `InputError` for shared settings that are out of range."""
+        step_verifier_kind(self.verifier)
+        check_aggregation(self.aggregate)
+        for name in ("step_tokens", "max_tokens", "depth"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)!r}; it must be at least 1")
+        if not all(self.goal):
+            raise InputError(f"goal is {self.goal!r}; it must be made of non-empty strings")
+        self.sampling(0)
+
+    def sampling(self, drawn: int) -> Sampling:
+        """How the next step is drawn on a path that has `drawn` tokens."""
+        return Sampling(
+            max_tokens=min(self.step_tokens, self.max_tokens - drawn),
+            temperature=self.temperature,
+            top_p=self.top_p,
+            stop=self.step_stop,
+        )
+
+    @property
+    def breadth(self) -> int:
+        """Paths that grow at once, at most."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> int:
+        """Steps drawn, at most."""
+        return self.breadth * self.depth
+
+    def leaves(self, state: State) -> list[Node]:
+        """Complete paths if there are any, else all that were not grown further; best first."""
+        return complete_or_last(state.tree)
+
+    async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
+        await collected(inputs)
+        for candidate in await grow(ctx, self):
+            yield candidate
+
+    def bound(self, load: Load) -> Bound:
+        kind = step_verifier_kind(self.verifier)
+        step = self.max_tokens if self.aggregate == "model" else self.step_tokens
+        judged = self.steps * (step + kind.extra_tokens)
+        # Beside the steps, one path may be finished and judged where none is complete.
+        last = 2 * self.max_tokens + kind.extra_tokens
+        return Bound(
+            calls=2 * (self.steps + 1),
+            tokens=2 * load.prompt_tokens + self.steps * self.step_tokens + judged + last,
+            branches=2 * (self.steps + 2),
+            candidates=self.steps + 1,
+            candidate_tokens=self.max_tokens,
+        )
+
+    def needs(self) -> dict[str, frozenset[str]]:
+        found = {self.engine: frozenset({"prefix_continuation"})}
+        asked = step_verifier_kind(self.verifier).needs
+        found[self.verifier_engine] = found.get(self.verifier_engine, frozenset()) | asked
+        return found

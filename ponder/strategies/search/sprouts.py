@@ -1,0 +1,117 @@
+"""From what was drawn to what is kept: a child under way, the node it becomes, the candidate and
+the record made of a node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ponder.runtime import Branch, Finish, Segment, Usage
+from ponder.strategies.search.tree import End, Grown, Node, Tree
+from ponder.verifiers import Candidate, Shadow, Verdict
+
+
+class Limits(Protocol):
+    """Where paths end."""
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    @property
+    def depth(self) -> int: ...
+
+    @property
+    def goal(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Living:
+    """What a node that may grow holds."""
+
+    branch: Branch
+    shadow: Shadow
+
+    def close(self) -> None:
+        self.branch.close()
+        self.shadow.close()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Sprout:
+    """A child under way."""
+
+    parent: int
+    place: int
+    living: Living
+    segment: Segment | None = None
+    verdict: Verdict | None = None
+
+
+def grown(limits: Limits, tree: Tree, sprout: Sprout, segment: Segment) -> Grown:
+    """The step, with why it cannot grow if it cannot."""
+    verdict = sprout.verdict
+    score = verdict.score if verdict is not None else None
+    return Grown(
+        text=segment.text,
+        tokens=segment.usage.decoded,
+        logprobs=segment.logprobs,
+        finish=segment.finish,
+        score=score,
+        failure=verdict.failure if verdict is not None else None,
+        end=_end(limits, tree, sprout.parent, segment, score),
+    )
+
+
+def _end(
+    limits: Limits, tree: Tree, parent: int, segment: Segment, score: float | None
+) -> End | None:
+    if segment.finish is Finish.BUDGET:
+        return End.BUDGET
+    if segment.finish in (Finish.EOS, Finish.TOOLS) or _answered(limits, tree, parent, segment):
+        return End.GOAL
+    above = tree[parent]
+    reasons = {
+        End.EMPTY: not segment.text.strip(),
+        End.UNSCORED: score is None,
+        End.LENGTH: above.path_tokens + segment.usage.decoded >= limits.max_tokens,
+        End.DEPTH: above.depth + 1 >= limits.depth,
+    }
+    return next((end for end, holds in reasons.items() if holds), None)
+
+
+def _answered(limits: Limits, tree: Tree, parent: int, segment: Segment) -> bool:
+    """Whether the path holds a complete answer; a step cut off in the middle of one goes on."""
+    if segment.finish is Finish.LENGTH:
+        return False
+    said = tree.text(parent) + segment.text
+    return any(mark in said for mark in limits.goal)
+
+
+def candidate(tree: Tree, node: Node, source: str, index: int) -> Candidate:
+    """A path as an attempt; its value is its verdict."""
+    failure = node.step.failure or "its last step was not judged"
+    verdict = Verdict(score=node.value) if node.value is not None else Verdict(failure=failure)
+    logprobs = tuple(p for step in tree.path(node.number) for p in step.step.logprobs)
+    return Candidate(
+        source=source,
+        index=index,
+        text=tree.text(node.number),
+        finish=node.step.finish,
+        logprobs=logprobs or None,
+        usage=Usage(decoded=node.path_tokens),
+        verdict=verdict,
+    )
+
+
+def described(node: Node) -> dict[str, object]:
+    """What a trace keeps of a node."""
+    return {
+        "place": list(node.place),
+        "text": node.step.text,
+        "tokens": node.step.tokens,
+        "score": node.step.score,
+        "value": node.value,
+        "failure": node.step.failure,
+        "end": node.end.value if node.end is not None else None,
+    }

@@ -1,0 +1,77 @@
+"""The step verifiers a search can name: what each needs, what it costs at most, how it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ponder.runtime import BranchPath, Engine, InputError, unknown
+from ponder.verifiers.label_reward import SELF_EVALUATION, LabelReward, Labels
+from ponder.verifiers.process_reward import ProcessReward
+from ponder.verifiers.steps import StepVerifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepVerifierKind:
+    name: str
+    summary: str
+    needs: frozenset[str]
+    """Capabilities needed of the engine it asks."""
+    extra_tokens: int
+    """Most tokens a step costs beyond its own."""
+    build: Callable[[Engine, BranchPath], StepVerifier]
+
+
+def _labelled(labels: Labels) -> Callable[[Engine, BranchPath], StepVerifier]:
+    return lambda engine, path: LabelReward(engine=engine, path=path, labels=labels)
+
+
+def _most(labels: Labels) -> int:
+    # In characters: no tokenizer makes more tokens than that, nor more than one a byte.
+    return len((labels.tag + labels.probe + labels.good + labels.bad).encode())
+
+
+_SHEPHERD = Labels(good="+", bad="-", tag=" ки\n")
+
+STEP_VERIFIERS = {
+    kind.name: kind
+    for kind in (
+        StepVerifierKind(
+            name="process_reward",
+            summary="a reward or value head of the engine, read at the end of each step",
+            needs=frozenset({"heads", "prefix_continuation"}),
+            extra_tokens=1,
+            build=lambda engine, path: ProcessReward(engine=engine, path=path),
+        ),
+        StepVerifierKind(
+            name="qwen_process_reward",
+            summary="the head of Qwen2.5-Math-PRM, with its separator behind each step",
+            needs=frozenset({"heads", "prefix_continuation"}),
+            extra_tokens=1 + len("<extra_0>"),
+            build=lambda engine, path: ProcessReward(
+                engine=engine, path=path, separator="<extra_0>"
+            ),
+        ),
+        StepVerifierKind(
+            name="math_shepherd",
+            summary="Math-Shepherd's labels + and - behind its step tag",
+            needs=frozenset({"prompt_logprobs", "prefix_continuation"}),
+            extra_tokens=_most(_SHEPHERD),
+            build=_labelled(_SHEPHERD),
+        ),
+        StepVerifierKind(
+            name="self_evaluation",
+            summary="the model's probability of Yes against No when asked if all steps are right",
+            needs=frozenset({"prompt_logprobs", "prefix_continuation"}),
+            extra_tokens=_most(SELF_EVALUATION),
+            build=_labelled(SELF_EVALUATION),
+        ),
+    )
+}
+
+
+def step_verifier_kind(name: str) -> StepVerifierKind:
+    """Raises `InputError` for a name that does not exist, with the nearest that does."""
+    if name not in STEP_VERIFIERS:
+        raise InputError(unknown("step verifier", name, STEP_VERIFIERS))
+    return STEP_VERIFIERS[name]

@@ -7,7 +7,7 @@ from ponder.verifiers.grouping import group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
-from ponder.verifiers.steps import Shadow, StepVerifier
+from ponder.verifiers.steps import StepVerifier
 
 __all__ = [
     "STEP_VERIFIERS",
@@ -18,7 +18,6 @@ __all__ = [
     "ExactEquivalence",
     "MathEquivalence",
     "Question",
-    "Shadow",
     "Shot",
     "StepVerifier",
     "StepVerifierKind",

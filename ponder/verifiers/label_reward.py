@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, BudgetExceeded, Engine, Message, Usage
+from ponder.runtime import Branch, BranchPath, BudgetExceeded, Engine, Message, Scored, Usage
 from ponder.verifiers.api import Question, Verdict
+from ponder.verifiers.phases import phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,43 +39,52 @@ class LabelReward:
     path: BranchPath
     labels: Labels
 
-    async def open(self, question: Question) -> LabelShadow:
+    async def open(self, question: Question) -> Branch:
         turns = (*question.history, Message(role="user", content=question.text))
-        branch = await self.engine.open(turns, path=self.path)
-        return LabelShadow(branch=branch, labels=self.labels)
+        return await self.engine.open(turns, path=self.path)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LabelShadow:
-    branch: Branch
-    labels: Labels
-
-    def fork(self, n: int) -> Sequence[LabelShadow]:
-        return [replace(self, branch=branch) for branch in self.branch.fork(n)]
-
-    async def judge(self, step: str) -> Verdict:
-        before = self.branch.usage
+    async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
+        before = [shadow.usage for shadow in shadows]
+        shown = zip(shadows, steps, strict=True)
+        taken = await phase(shadow.append(step + self.labels.tag) for shadow, step in shown)
+        asked = [shadow.fork(1)[0] for shadow in shadows]  # so that a probe does not stay
         try:
-            await self.branch.append(step + self.labels.tag)
-            good, bad, probing = await self._read()
-        except BudgetExceeded as error:
-            return Verdict(failure=f"not judged: {error}")
-        used, top = self.branch.usage - before + probing, max(good, bad)
-        if not math.isfinite(top):
-            return Verdict(failure=f"neither label is possible: {good}, {bad} nats", usage=used)
-        weights = math.exp(good - top), math.exp(bad - top)
-        return Verdict(score=weights[0] / sum(weights), usage=used)
+            taken = await self._probed(asked, taken)
+            read = await self._read(asked, taken)
+            used = [
+                shadow.usage - past + fork.usage
+                for shadow, past, fork in zip(shadows, before, asked, strict=True)
+            ]
+        finally:
+            for fork in asked:
+                fork.close()
+        return [verdict_of(said, usage) for said, usage in zip(read, used, strict=True)]
 
-    async def _read(self) -> tuple[float, float, Usage]:
-        """Log-probabilities of the labels, and what a probe was charged."""
-        words = (self.labels.good, self.labels.bad)
+    async def _probed(
+        self, asked: Sequence[Branch], taken: list[BudgetExceeded | None]
+    ) -> list[BudgetExceeded | None]:
         if not self.labels.probe:
-            good, bad = await self.branch.score(words)
-            return good.total, bad.total, Usage()
-        async with self.branch.fork(1)[0] as asked:
-            await asked.append(self.labels.probe)
-            good, bad = await asked.score(words)
-            return good.total, bad.total, asked.usage
+            return taken
+        ready = [fork for fork, t in zip(asked, taken, strict=True) if t is None]
+        probed = iter(await phase(fork.append(self.labels.probe) for fork in ready))
+        return [next(probed) if t is None else t for t in taken]
 
-    def close(self) -> None:
-        self.branch.close()
+    async def _read(
+        self, asked: Sequence[Branch], taken: list[BudgetExceeded | None]
+    ) -> list[list[Scored] | BudgetExceeded]:
+        words = (self.labels.good, self.labels.bad)
+        ready = [fork for fork, t in zip(asked, taken, strict=True) if t is None]
+        read = iter(await phase(fork.score(words) for fork in ready))
+        return [next(read) if t is None else t for t in taken]
+
+
+def verdict_of(said: list[Scored] | BudgetExceeded, used: Usage) -> Verdict:
+    """P(good) / (P(good) + P(bad)) from what was scored for the two."""
+    if isinstance(said, BudgetExceeded):
+        return Verdict(failure=f"not judged: {said}", usage=used)
+    good, bad = (scored.total for scored in said)
+    top = max(good, bad)
+    if not math.isfinite(top):
+        return Verdict(failure=f"neither label is possible: {good}, {bad} nats", usage=used)
+    weights = math.exp(good - top), math.exp(bad - top)
+    return Verdict(score=weights[0] / sum(weights), usage=used)

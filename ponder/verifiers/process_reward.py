@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, BudgetExceeded, Engine, Message
+from ponder.runtime import Branch, BranchPath, BudgetExceeded, Engine, Message, Usage
 from ponder.verifiers.api import Question, Verdict
+from ponder.verifiers.phases import phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,36 +24,29 @@ class ProcessReward:
     separator: str = ""
     """Put behind each step, as the model was trained: "<extra_0>" for Qwen2.5-Math-PRM."""
 
-    async def open(self, question: Question) -> HeadShadow:
+    async def open(self, question: Question) -> Branch:
         turns = (*question.history, Message(role="user", content=question.text))
-        branch = await self.engine.open(turns, path=self.path)
+        return await self.engine.open(turns, path=self.path)
+
+    async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
         head = self.head or self.engine.capabilities.heads[0]
-        return HeadShadow(branch=branch, head=head, separator=self.separator)
+        before = [shadow.usage for shadow in shadows]
+        shown = zip(shadows, steps, strict=True)
+        taken = await phase(shadow.append(step + self.separator) for shadow, step in shown)
+        ready = [s for s, t in zip(shadows, taken, strict=True) if t is None]
+        read = iter(await phase(shadow.read(head) for shadow in ready))
+        said = [next(read) if t is None else t for t in taken]
+        return [
+            _verdict(head, what, shadow.usage - past)
+            for what, shadow, past in zip(said, shadows, before, strict=True)
+        ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class HeadShadow:
-    branch: Branch
-    head: str
-    separator: str
-
-    def fork(self, n: int) -> Sequence[HeadShadow]:
-        return [replace(self, branch=branch) for branch in self.branch.fork(n)]
-
-    async def judge(self, step: str) -> Verdict:
-        before = self.branch.usage
-        try:
-            await self.branch.append(step + self.separator)
-            outputs = (await self.branch.read(self.head))[-1]
-        except BudgetExceeded as error:
-            return Verdict(failure=f"not judged: {error}")
-        score, used = outputs[-1], self.branch.usage - before
-        if math.isnan(score) or not 0 <= score <= 1:
-            return Verdict(
-                failure=f"head {self.head!r} says {score!r}; a step's reward is in [0, 1]",
-                usage=used,
-            )
-        return Verdict(score=score, usage=used)
-
-    def close(self) -> None:
-        self.branch.close()
+def _verdict(head: str, said: list[tuple[float, ...]] | BudgetExceeded, used: Usage) -> Verdict:
+    if isinstance(said, BudgetExceeded):
+        return Verdict(failure=f"not judged: {said}", usage=used)
+    score = said[-1][-1]
+    if math.isnan(score) or not 0 <= score <= 1:
+        told = f"head {head!r} says {score!r}; a step's reward is in [0, 1]"
+        return Verdict(failure=told, usage=used)
+    return Verdict(score=score, usage=used)

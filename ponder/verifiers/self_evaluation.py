@@ -6,13 +6,13 @@ parsed.
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import BranchPath, BudgetExceeded, Engine, Message
+from ponder.runtime import Branch, BranchPath, BudgetExceeded, Engine, Message, Usage
 from ponder.verifiers.api import Candidate, Question, Verdict
+from ponder.verifiers.label_reward import verdict_of
+from ponder.verifiers.phases import phase
 
 WORDS = ("Yes", "No")
 
@@ -25,24 +25,23 @@ class SelfEvaluation:
     path: BranchPath
 
     async def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Verdict]:
-        async with asyncio.TaskGroup() as tasks:
-            jobs = [tasks.create_task(self._judge(question, c)) for c in candidates]
-        return [job.result() for job in jobs]
-
-    async def _judge(self, question: Question, candidate: Candidate) -> Verdict:
-        path = self.path.child(candidate.source, candidate.index)
-        prompt = judge_prompt(question, candidate)
+        opened = await phase(self._open(question, candidate) for candidate in candidates)
+        branches = [branch for branch in opened if not isinstance(branch, BudgetExceeded)]
         try:
-            async with await self.engine.open(prompt, path=path) as branch:
-                yes, no = (scored.total for scored in await branch.score(WORDS))
-                usage = branch.usage
-        except BudgetExceeded as error:
-            return Verdict(failure=f"not judged: {error}")
-        top = max(yes, no)
-        if not math.isfinite(top):
-            return Verdict(failure=f"neither Yes nor No is possible: {yes}, {no} nats", usage=usage)
-        weights = math.exp(yes - top), math.exp(no - top)
-        return Verdict(score=weights[0] / sum(weights), usage=usage)
+            scored = await phase(branch.score(WORDS) for branch in branches)
+            used = [branch.usage for branch in branches]
+        finally:
+            for branch in branches:
+                branch.close()
+        said = iter(map(verdict_of, scored, used))
+        return [
+            verdict_of(branch, Usage()) if isinstance(branch, BudgetExceeded) else next(said)
+            for branch in opened
+        ]
+
+    async def _open(self, question: Question, candidate: Candidate) -> Branch:
+        path = self.path.child(candidate.source, candidate.index)
+        return await self.engine.open(judge_prompt(question, candidate), path=path)
 
 
 def judge_prompt(question: Question, candidate: Candidate) -> tuple[Message, ...]:

@@ -7,30 +7,23 @@ forks with its policy branch, so scoring a step costs that step's tokens and no 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Protocol
 
+from ponder.runtime import Branch
 from ponder.verifiers.api import Question, Verdict
 
 
-class Shadow(Protocol):
-    """The steps so far, as a verifier sees them. One call at a time; close it."""
-
-    def fork(self, n: int) -> Sequence[Self]: ...
-
-    async def judge(self, step: str) -> Verdict:
-        """Take `step` in, and say how good the path is now. Failing, for want of budget too, is a
-        `Verdict` with `failure`.
-        """
-        ...
-
-    def close(self) -> None: ...
-
-
 class StepVerifier(Protocol):
-    async def open(self, question: Question) -> Shadow:
+    async def open(self, question: Question) -> Branch:
         """A shadow of no steps yet.
 
         Raises:
             BudgetExceeded: not even the question could be shown.
+        """
+        ...
+
+    async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
+        """Take one step into each shadow, and say how good each path is now, all at once. Failing,
+        for want of budget too, is a `Verdict` with `failure`.
         """
         ...

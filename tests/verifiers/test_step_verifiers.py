@@ -14,10 +14,10 @@ import torch
 from tiny_llama import tiny
 
 from ponder.orchestrator import Runtime, beam, best
-from ponder.runtime import BranchPath, Message
+from ponder.runtime import Branch, BranchPath, Message
 from ponder.runtime.engine.engine import LocalEngine
 from ponder.runtime.models.heads import Affine, Head
-from ponder.verifiers import ExactEquivalence, Question, Shadow, step_verifier_kind
+from ponder.verifiers import ExactEquivalence, Question, StepVerifier, Verdict, step_verifier_kind
 
 torch.manual_seed(3)
 HEADS = {"score": Head(layers=(Affine(weight=torch.randn(2, 48)),), outputs="softmax")}
@@ -31,24 +31,30 @@ PATH = BranchPath(4, ("steps",))
 @asynccontextmanager
 async def opened(
     kind: str, heads: dict[str, Head] = HEADS
-) -> AsyncIterator[tuple[LocalEngine, Shadow]]:
+) -> AsyncIterator[tuple[LocalEngine, StepVerifier, Branch]]:
     engine = LocalEngine(MODEL, pages=400, threads=1, heads=heads)
     try:
-        shadow = await step_verifier_kind(kind).build(engine, PATH).open(QUESTION)
-        yield engine, shadow
+        verifier = step_verifier_kind(kind).build(engine, PATH)
+        shadow = await verifier.open(QUESTION)
+        yield engine, verifier, shadow
         shadow.close()
         assert engine.stats().branches == 0
     finally:
         await engine.close()
 
 
+async def judged(verifier: StepVerifier, shadow: Branch, step: str) -> Verdict:
+    (verdict,) = await verifier.judge([shadow], [step])
+    return verdict
+
+
 @pytest.mark.parametrize("kind", ["process_reward", "self_evaluation", "math_shepherd"])
 def test_a_step_costs_its_own_tokens_and_no_more(kind: str) -> None:
     async def run() -> None:
-        async with opened(kind) as (engine, shadow):
+        async with opened(kind) as (engine, verifier, shadow):
             for step in STEPS:
                 before = engine.stats()
-                verdict = await shadow.judge(step)
+                verdict = await judged(verifier, shadow, step)
                 after = engine.stats()
                 own = engine.count(step)
                 extra = step_verifier_kind(kind).extra_tokens
@@ -64,15 +70,16 @@ def test_a_step_costs_its_own_tokens_and_no_more(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["process_reward", "self_evaluation", "math_shepherd"])
 def test_a_fork_says_what_a_fresh_shadow_of_the_same_steps_says(kind: str) -> None:
     async def run() -> None:
-        async with opened(kind) as (engine, shadow):
-            await shadow.judge(STEPS[0])
+        async with opened(kind) as (engine, verifier, shadow):
+            await judged(verifier, shadow, STEPS[0])
             one, two = shadow.fork(2)
-            elsewhere = await one.judge(STEPS[2])
-            here = await two.judge(STEPS[1])
-            fresh = await step_verifier_kind(kind).build(engine, PATH.child("again")).open(QUESTION)
-            await fresh.judge(STEPS[0])
-            again = await fresh.judge(STEPS[1])
-            assert here.score == pytest.approx(again.score, abs=1e-4)
+            elsewhere = await judged(verifier, one, STEPS[2])
+            here = await judged(verifier, two, STEPS[1])
+            again = step_verifier_kind(kind).build(engine, PATH.child("again"))
+            fresh = await again.open(QUESTION)
+            await judged(verifier, fresh, STEPS[0])
+            twice = await judged(verifier, fresh, STEPS[1])
+            assert here.score == pytest.approx(twice.score, abs=1e-4)
             assert here.score != elsewhere.score
             for each in (one, two, fresh):
                 each.close()
@@ -82,9 +89,9 @@ def test_a_fork_says_what_a_fresh_shadow_of_the_same_steps_says(kind: str) -> No
 
 def test_a_head_is_read_at_the_steps_last_token() -> None:
     async def run() -> None:
-        async with opened("process_reward") as (engine, shadow):
-            await shadow.judge(STEPS[0])
-            verdict = await shadow.judge(STEPS[1])
+        async with opened("process_reward") as (engine, verifier, shadow):
+            await judged(verifier, shadow, STEPS[0])
+            verdict = await judged(verifier, shadow, STEPS[1])
             turns = (Message(role="user", content=QUESTION.text),)
             async with await engine.open(turns, path=PATH.child("plain")) as branch:
                 await branch.append(STEPS[0])
@@ -98,8 +105,8 @@ def test_a_head_is_read_at_the_steps_last_token() -> None:
 
 def test_a_head_that_says_no_probability_is_a_stated_failure() -> None:
     async def run() -> None:
-        async with opened("process_reward", RAW) as (_, shadow):
-            verdict = await shadow.judge(STEPS[0])
+        async with opened("process_reward", RAW) as (_, verifier, shadow):
+            verdict = await judged(verifier, shadow, STEPS[0])
             assert verdict.score is None
             assert verdict.failure is not None
             assert "in [0, 1]" in verdict.failure

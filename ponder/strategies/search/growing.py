@@ -13,14 +13,14 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic
 
-from ponder.runtime import BudgetExceeded, Sampling, Segment
+from ponder.runtime import Branch, BudgetExceeded, Sampling, Segment
 from ponder.strategies.api import Context
 from ponder.strategies.prompting import ask
 from ponder.strategies.search.aggregation import aggregate
 from ponder.strategies.search.method import Expansion, State
 from ponder.strategies.search.sprouts import Living, Sprout, candidate, described, grown
 from ponder.strategies.search.tree import End, Node, Tree, order
-from ponder.verifiers import Candidate, Shadow
+from ponder.verifiers import Candidate, StepVerifier
 
 if TYPE_CHECKING:
     from ponder.strategies.search.settings import TreeSearch
@@ -46,8 +46,12 @@ class Grower(Generic[State]):
     cut: bool = False
     """The budget refused something."""
     _living: dict[int, Living] = field(default_factory=dict[int, Living])
-    _bare: Shadow | None = None
+    _bare: Branch | None = None
     """A shadow of no steps, where each path is judged as one step."""
+
+    @property
+    def _verifier(self) -> StepVerifier:
+        return self.ctx.step_verifier(self.method.verifier, engine=self.method.verifier_engine)
 
     @property
     def tree(self) -> Tree:
@@ -56,11 +60,10 @@ class Grower(Generic[State]):
     async def plant(self) -> None:
         """Open the root's branches."""
         ctx, method = self.ctx, self.method
-        verifier = ctx.step_verifier(method.verifier, engine=method.verifier_engine)
         try:
             branch = await ctx.engine(method.engine).open(ask(ctx.question), path=ctx.path)
             try:
-                shadow = await verifier.open(ctx.question)
+                shadow = await self._verifier.open(ctx.question)
             except BaseException:
                 branch.close()
                 raise
@@ -108,7 +111,7 @@ class Grower(Generic[State]):
                 return
             drawn = [sprout for _, sprouts in wave for sprout in sprouts]
             await _all(map(self._draw, drawn))
-            await _all(map(self._judge, drawn))
+            await self._judge(drawn)
             for expansion, sprouts in wave:
                 self._tell(expansion, sprouts)
 
@@ -138,7 +141,7 @@ class Grower(Generic[State]):
         rest = replace(self.method.sampling(0), temperature=0.0, stop=())
         room = self.method.max_tokens - best.path_tokens
         await self._draw(sprout, replace(rest, max_tokens=room))
-        await self._judge(sprout)
+        await self._judge([sprout])
         tree.finish(best.number, End.EXPANDED)
         self._take([sprout])
         self._release()
@@ -146,7 +149,7 @@ class Grower(Generic[State]):
     async def _expand(self, sprouts: list[Sprout]) -> list[Sprout]:
         async def one(sprout: Sprout) -> None:
             await self._draw(sprout)
-            await self._judge(sprout)
+            await self._judge([sprout])
 
         await _all(map(one, sprouts))
         return sprouts
@@ -171,13 +174,17 @@ class Grower(Generic[State]):
         except BudgetExceeded:
             self.cut = True
 
-    async def _judge(self, sprout: Sprout) -> None:
-        if sprout.segment is None or not sprout.segment.text.strip():
-            return
-        said = sprout.segment.text
-        if self._bare is not None:
-            said = self.tree.text(sprout.parent) + said
-        sprout.verdict = await sprout.living.shadow.judge(said)
+    async def _judge(self, sprouts: Sequence[Sprout]) -> None:
+        judged = [s for s in sprouts if s.segment is not None and s.segment.text.strip()]
+        verdicts = await self._verifier.judge(
+            [sprout.living.shadow for sprout in judged], list(map(self._shown, judged))
+        )
+        for sprout, verdict in zip(judged, verdicts, strict=True):
+            sprout.verdict = verdict
+
+    def _shown(self, sprout: Sprout) -> str:
+        said = sprout.segment.text if sprout.segment is not None else ""
+        return said if self._bare is None else self.tree.text(sprout.parent) + said
 
     def _tell(self, expansion: Expansion, sprouts: Sequence[Sprout]) -> None:
         self.method.tell(self.state, expansion, self._take(sprouts))

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ponder.runtime import Branch, Finish, Segment, Usage
 from ponder.strategies.search.tree import End, Grown, Node, Tree
-from ponder.verifiers import Candidate, Shadow, Verdict
+from ponder.verifiers import Candidate, Verdict
 
 
 class Limits(Protocol):
@@ -30,7 +30,8 @@ class Living:
     """What a node that may grow holds."""
 
     branch: Branch
-    shadow: Shadow
+    shadow: Branch
+    """The step verifier's."""
 
     def close(self) -> None:
         self.branch.close()

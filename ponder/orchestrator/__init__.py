@@ -27,7 +27,7 @@ from ponder.orchestrator.presets import PRESETS, Preset
 from ponder.orchestrator.recount import recompute
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
 from ponder.orchestrator.schema import json_schema
-from ponder.orchestrator.searches import SearchSettings, astar, beam, dvts, rebase
+from ponder.orchestrator.searches import SearchSettings, ab_mcts, astar, beam, dvts, mcts, rebase
 from ponder.orchestrator.server.catalogue import Catalogue
 from ponder.orchestrator.server.serving import read_keys, serve, served_strategies
 from ponder.orchestrator.server.settings import ServerSettings
@@ -71,6 +71,7 @@ __all__ = [
     "Step",
     "Trace",
     "When",
+    "ab_mcts",
     "agreement",
     "astar",
     "beam",
@@ -88,6 +89,7 @@ __all__ = [
     "json_schema",
     "judge",
     "load_strategy",
+    "mcts",
     "mermaid",
     "operations",
     "parallel",

@@ -9,7 +9,20 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from ponder.runtime import InputError
-from ponder.strategies import AStar, Beam, Best, Dvts, Judge, Port, Rebase, Sample, Strategy, Vote
+from ponder.strategies import (
+    AbMcts,
+    AStar,
+    Beam,
+    Best,
+    Dvts,
+    Judge,
+    Mcts,
+    Port,
+    Rebase,
+    Sample,
+    Strategy,
+    Vote,
+)
 
 METHODS: dict[str, type[Any]] = {
     "sample": Sample,
@@ -17,6 +30,8 @@ METHODS: dict[str, type[Any]] = {
     "dvts": Dvts,
     "rebase": Rebase,
     "astar": AStar,
+    "mcts": Mcts,
+    "ab_mcts": AbMcts,
     "judge": Judge,
     "vote": Vote,
     "best": Best,
@@ -28,6 +43,8 @@ LEADING = {
     "dvts": "verifier",
     "rebase": "verifier",
     "astar": "verifier",
+    "mcts": "verifier",
+    "ab_mcts": "verifier",
     "judge": "verifier",
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TypedDict, Unpack
 
 from ponder.orchestrator.expression import Step
-from ponder.strategies import AStar, Beam, Dvts, Rebase
+from ponder.strategies import AbMcts, AStar, Beam, Dvts, Mcts, Rebase
 
 
 class SearchSettings(TypedDict, total=False):
@@ -86,4 +86,39 @@ def astar(
         most_expansions=most_expansions,
         **shared,
     )
+    return Step(strategy=strategy, name=name)
+
+
+def mcts(
+    verifier: str,
+    *,
+    expand: int = 4,
+    simulations: int = 32,
+    rule: str = "puct",
+    parallel: int = 1,
+    name: str | None = None,
+    **shared: Unpack[SearchSettings],
+) -> Step:
+    """Grow where value and curiosity are highest, `simulations` times."""
+    strategy = Mcts(
+        verifier=verifier,
+        expand=expand,
+        simulations=simulations,
+        rule=rule,
+        parallel=parallel,
+        **shared,
+    )
+    return Step(strategy=strategy, name=name)
+
+
+def ab_mcts(
+    verifier: str,
+    *,
+    most_steps: int = 64,
+    parallel: int = 4,
+    name: str | None = None,
+    **shared: Unpack[SearchSettings],
+) -> Step:
+    """Go wider or deeper by Thompson sampling, a step at a time."""
+    strategy = AbMcts(verifier=verifier, most_steps=most_steps, parallel=parallel, **shared)
     return Step(strategy=strategy, name=name)

@@ -5,14 +5,17 @@ from ponder.strategies.best import Best
 from ponder.strategies.judge import Judge
 from ponder.strategies.prompting import ask
 from ponder.strategies.sample import Sample
+from ponder.strategies.search.abmcts import AbMcts
 from ponder.strategies.search.astar import AStar
 from ponder.strategies.search.beam import Beam
 from ponder.strategies.search.dvts import Dvts
+from ponder.strategies.search.mcts import Mcts
 from ponder.strategies.search.rebase import Rebase
 from ponder.strategies.vote import Vote
 
 __all__ = [
     "AStar",
+    "AbMcts",
     "Answer",
     "Beam",
     "Best",
@@ -22,6 +25,7 @@ __all__ = [
     "Item",
     "Judge",
     "Load",
+    "Mcts",
     "Port",
     "Rebase",
     "Sample",

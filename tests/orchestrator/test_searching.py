@@ -17,11 +17,13 @@ from ponder.orchestrator import (
     Expression,
     Result,
     Status,
+    ab_mcts,
     astar,
     beam,
     best,
     dvts,
     from_yaml,
+    mcts,
     plan,
     rebase,
     recompute,
@@ -47,6 +49,10 @@ SEARCHES: dict[str, Expression] = {
         max_tokens=60,
         depth=6,
     ),
+    "mcts": mcts(
+        "process_reward", simulations=8, parallel=3, step_tokens=20, max_tokens=60, depth=6
+    ),
+    "ab-mcts": ab_mcts("process_reward", most_steps=120, step_tokens=20, max_tokens=60, depth=6),
     "whole paths": beam(
         "process_reward",
         width=8,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from ponder.runtime import InputError, unknown
+from ponder.runtime import BranchPath, InputError, unknown
 from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.settings import TreeSearch
 from ponder.strategies.search.tree import End, Node, Tree, complete_or_last
@@ -75,7 +75,7 @@ class AStar(TreeSearch[Frontier]):
     def steps(self) -> int:
         return self.expand * self.most_expansions
 
-    def start(self) -> Frontier:
+    def start(self, path: BranchPath) -> Frontier:
         h = _START[self.path_cost]
         return Frontier(heap=[(h, h, 0, 0)], cost={0: 0.0})
 

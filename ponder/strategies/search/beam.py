@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ponder.runtime import InputError
+from ponder.runtime import BranchPath, InputError
 from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.settings import TreeSearch
 from ponder.strategies.search.tree import End, Node, Tree, order
@@ -69,7 +69,7 @@ class Beam(TreeSearch[Level]):
     def breadth(self) -> int:
         return self.width
 
-    def start(self) -> Level:
+    def start(self, path: BranchPath) -> Level:
         return Level(queue=[Expansion(node=0, width=self.width)])
 
     def ask(self, state: Level) -> Expansion | None:

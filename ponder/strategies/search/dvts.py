@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ponder.runtime import InputError
+from ponder.runtime import BranchPath, InputError
 from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.settings import TreeSearch
 from ponder.strategies.search.tree import End, Node, Tree, order
@@ -51,7 +51,7 @@ class Dvts(TreeSearch[Subtrees]):
     def breadth(self) -> int:
         return self.width
 
-    def start(self) -> Subtrees:
+    def start(self, path: BranchPath) -> Subtrees:
         lanes = range(self.width // self.expand)
         return Subtrees(queue=[Expansion(node=0, width=self.expand, lane=i) for i in lanes])
 

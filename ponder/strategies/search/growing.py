@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 async def grow(ctx: Context, method: TreeSearch[State]) -> list[Candidate]:
     """Search until the method has no more to ask for, or the budget is over; best path first."""
-    grower = Grower(ctx=ctx, method=method, state=method.start())
+    grower = Grower(ctx=ctx, method=method, state=method.start(ctx.path))
     try:
         await grower.plant()
         await (grower.flow() if ctx.streaming else grower.waves())
@@ -118,7 +118,8 @@ class Grower(Generic[State]):
     def harvest(self) -> list[Candidate]:
         """What there is to answer with; the whole tree goes into the trace."""
         for node in list(self.tree.open()):
-            self.tree.finish(node.number, End.BUDGET if self.cut else End.PRUNED)
+            left = End.BUDGET if self.cut else End.PRUNED
+            self.tree.finish(node.number, End.EXPANDED if node.children else left)
         for node in self.tree.nodes[1:]:
             self.ctx.record("node", **described(node))
         leaves = self.method.leaves(self.state)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from ponder.runtime import BranchPath
 from ponder.strategies.search.tree import Node, Tree
 
 
@@ -44,7 +45,9 @@ class Method(Protocol[State]):
         """
         ...
 
-    def start(self) -> State: ...
+    def start(self, path: BranchPath) -> State:
+        """No steps yet; `path` is the root of the method's own draws, if it makes any."""
+        ...
 
     def ask(self, state: State) -> Expansion | None:
         """What to grow next; None when nothing can be until something is told, or ever."""

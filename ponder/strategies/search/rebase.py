@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ponder.runtime import InputError
+from ponder.runtime import BranchPath, InputError
 from ponder.strategies.search.beam import Level, complete, level_up, next_of
 from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.settings import TreeSearch
@@ -63,7 +63,7 @@ class Rebase(TreeSearch[Balance]):
     def breadth(self) -> int:
         return self.width
 
-    def start(self) -> Balance:
+    def start(self, path: BranchPath) -> Balance:
         return Balance(queue=[Expansion(node=0, width=self.width)], remaining=self.width)
 
     def ask(self, state: Balance) -> Expansion | None:

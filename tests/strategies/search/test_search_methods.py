@@ -10,13 +10,15 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import Place, World, searched
 
-from ponder.runtime import Finish, InputError
-from ponder.strategies import AStar, Beam, Dvts, Rebase
+from ponder.runtime import BranchPath, Finish, InputError
+from ponder.strategies import AbMcts, AStar, Beam, Dvts, Mcts, Rebase
+from ponder.strategies.search.abmcts import PRIOR, Scores
 from ponder.strategies.search.aggregation import aggregate
+from ponder.strategies.search.mcts import puct
 from ponder.strategies.search.rebase import balanced
 from ponder.strategies.search.tree import End, Grown
 
@@ -28,6 +30,9 @@ METHODS: dict[str, Any] = {  # of several states
     "rebase": Rebase(verifier="process_reward", width=8),
     "astar rise": AStar(verifier="process_reward", expand=3),
     "astar drop": AStar(verifier="process_reward", expand=3, path_cost="drop", parallel=4),
+    "mcts": Mcts(verifier="process_reward", expand=3, simulations=40),
+    "mcts uct": Mcts(verifier="process_reward", expand=2, rule="uct", parallel=3),
+    "ab-mcts": AbMcts(verifier="process_reward", most_steps=120),
     "astar goals": AStar(verifier="process_reward", expand=2, goals=3, frontier=5),
 }
 
@@ -37,6 +42,7 @@ def shape(state: Any) -> dict[Place, tuple[float | None, End | None]]:
     return {node.place: (node.value, node.end) for node in state.tree.nodes}
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=SEEDS, salt=SEEDS)
 @pytest.mark.parametrize("name", METHODS)
 def test_the_tree_does_not_depend_on_who_finishes_first(name: str, seed: int, salt: int) -> None:
@@ -47,6 +53,7 @@ def test_the_tree_does_not_depend_on_who_finishes_first(name: str, seed: int, sa
     assert [n.place for n in method.leaves(one)] == [n.place for n in method.leaves(two)]
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=SEEDS)
 @pytest.mark.parametrize("name", METHODS)
 def test_every_search_ends_with_complete_paths(name: str, seed: int) -> None:
@@ -56,10 +63,11 @@ def test_every_search_ends_with_complete_paths(name: str, seed: int) -> None:
     assert leaves
     assert any(leaf.end is End.GOAL for leaf in leaves)
     for node in state.tree.nodes:
-        assert node.end is not None or isinstance(method, AStar)
+        assert node.end is not None or isinstance(method, AStar | Mcts | AbMcts)
         assert node.end is not End.EXPANDED or node.children
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=SEEDS)
 @pytest.mark.parametrize("name", METHODS)
 def test_unscored_steps_end_their_paths_and_nothing_is_made_up(name: str, seed: int) -> None:
@@ -81,6 +89,7 @@ def test_unscored_steps_end_their_paths_and_nothing_is_made_up(name: str, seed: 
     assert method.leaves(state)
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=SEEDS)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_policy_that_is_cut_short_leaves_a_search_that_can_be_answered(
@@ -88,7 +97,7 @@ def test_a_policy_that_is_cut_short_leaves_a_search_that_can_be_answered(
 ) -> None:
     """Fewer children than asked for, none at times."""
     method, world = METHODS[name], World(seed=seed)
-    state = method.start()
+    state = method.start(BranchPath(0))
     dice = Random(seed)
     for _ in range(200):
         expansion = method.ask(state)
@@ -135,6 +144,7 @@ def cost(world: World, path: list[Place], path_cost: str) -> float:
     return g + doubts[-1]
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=SEEDS, parallel=st.sampled_from([1, 2, 5]))
 def test_a_star_with_consistent_costs_finds_the_optimum_of_the_sampled_tree(
     seed: int, parallel: int
@@ -148,6 +158,7 @@ def test_a_star_with_consistent_costs_finds_the_optimum_of_the_sampled_tree(
     assert cost(world, path, "drop") == pytest.approx(best)
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=SEEDS)
 def test_a_star_pops_goals_from_the_best_on(seed: int) -> None:
     world = World(seed=seed)
@@ -176,7 +187,7 @@ def test_path_costs_are_the_dossiers(path_cost: str, expected: list[float]) -> N
     # The method's f is that of the steps, and what the step below the root costs.
     method = AStar(verifier="process_reward", expand=1, path_cost=path_cost)
     state = searched(method, lambda place: chain(doubts, place))
-    root = method.start().heap[0][0]
+    root = method.start(BranchPath(0)).heap[0][0]
     f = [state.cost[n.number] + 1 - (n.value or 0.0) for n in state.tree.nodes[1:]]
     first = max(0.0, doubts[0] - root) if path_cost == "rise" else max(0.0, root - doubts[0])
     assert f == pytest.approx([value + first for value in expected])
@@ -192,6 +203,97 @@ def chain(doubts: list[float], place: Place) -> Grown:
         score=1 - doubts[len(place) - 1],
         end=End.GOAL if last else None,
     )
+
+
+# --- Monte-Carlo trees ---
+
+
+def test_puct_is_the_dossiers() -> None:
+    assert puct(0.5, 1.0, 10, 3) == pytest.approx(1.488654, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([0.5], (0.25, 2, 2, 0.1125)),
+        ([0.2, 0.8], (1 / 3, 3, 3, 0.148889)),
+        ([1.0, 1.0, 1.0], (0.75, 4, 4, 0.2125)),
+    ],
+)
+def test_posteriors_are_the_dossiers(scores: list[float], expected: tuple[float, ...]) -> None:
+    seen = Scores()
+    for score in scores:
+        seen.add(score)
+    found = PRIOR.given(seen)
+    assert (found.m, found.kappa, found.nu, found.tau2) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_posterior_is_drawn_from() -> None:
+    """The mean of many draws is m; their spread is that of a t distribution of nu degrees: with
+    many observations nearly normal.
+    """
+    seen = Scores()
+    for i in range(200):
+        seen.add(0.4 + 0.2 * (i % 2))
+    posterior, dice = PRIOR.given(seen), Random(5)
+    drawn = [posterior.draw(dice) for _ in range(20_000)]
+    mean = math.fsum(drawn) / len(drawn)
+    variance = math.fsum((x - mean) ** 2 for x in drawn) / len(drawn)
+    wanted = posterior.tau2 / posterior.kappa * posterior.nu / (posterior.nu - 2)
+    assert mean == pytest.approx(posterior.m, abs=3e-4)
+    assert variance == pytest.approx(wanted, rel=0.05)
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=SEEDS)
+@pytest.mark.parametrize("name", ["mcts", "mcts uct"])
+def test_visits_and_values_add_up(name: str, seed: int) -> None:
+    """A node's visits are its own and its descendants', its total their values."""
+    method = METHODS[name]
+    state = searched(method, World(seed=seed).step)
+
+    def below(number: int) -> list[float]:
+        node = state.tree[number]
+        own = [node.value or 0.0] if number else []
+        return own + [v for child in node.children for v in below(child)]
+
+    for node in state.tree.nodes:
+        values = below(node.number)
+        assert state.count[node.number] == len(values)
+        assert state.total[node.number] == pytest.approx(math.fsum(values))
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=SEEDS)
+def test_every_score_is_counted_once_on_each_arm_above(seed: int) -> None:
+    method = METHODS["ab-mcts"]
+    state = searched(method, World(seed=seed).step)
+    for node in state.tree.nodes:
+        if node.number not in state.wider:
+            continue
+        descendants = [n for n in state.tree.nodes if n.place[: node.depth] == node.place][1:]
+        fresh = [n for n in descendants if n.depth == node.depth + 1]
+        assert state.wider[node.number].n == len(fresh)
+        assert state.deeper[node.number].n == len(descendants) - len(fresh)
+        for child in fresh:
+            under = [n for n in descendants if n.place[: child.depth] == child.place]
+            assert state.child[child.number].n == len(under)
+            mean = math.fsum(n.value or 0.0 for n in under) / len(under)
+            assert state.child[child.number].mean == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("name", ["mcts", "ab-mcts", "astar drop"])
+def test_the_work_goes_where_the_reward_is(name: str) -> None:
+    """One first step is good and the others are bad: most steps are drawn below it."""
+
+    def lopsided(place: Place) -> Grown:
+        step = World(seed=1, depth=5, ends=0.0).step(place)
+        return replace(step, score=0.9 if place[0] == 1 else 0.1)
+
+    state = searched(METHODS[name], lopsided)
+    steps = [n for n in state.tree.nodes if n.depth > 1]
+    first = sum(n.depth == 1 for n in state.tree.nodes)
+    assert sum(n.place[0] == 1 for n in steps) > max(0.5, 1.5 / first) * len(steps)
 
 
 # --- widths ---
@@ -213,6 +315,7 @@ def test_rebase_shares(rewards: list[float], width: int, expected: list[int]) ->
     assert balanced(rewards, width, 0.2) == expected
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     rewards=st.lists(st.floats(0, 1), min_size=1, max_size=64),
     width=st.integers(0, 256),
@@ -228,6 +331,7 @@ def test_rebase_shares_sum_to_the_width(
     )
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=SEEDS)
 def test_rebase_never_holds_more_paths_than_its_width(seed: int) -> None:
     method = Rebase(verifier="process_reward", width=8)
@@ -238,6 +342,7 @@ def test_rebase_never_holds_more_paths_than_its_width(seed: int) -> None:
         assert len(level) + len(done) <= 8
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=SEEDS)
 def test_one_subtree_is_a_beam_that_keeps_one(seed: int) -> None:
     """DVTS of one subtree and a beam of one prefix are both greedy best-of-M by steps, as long as
@@ -249,6 +354,7 @@ def test_one_subtree_is_a_beam_that_keeps_one(seed: int) -> None:
     assert {n.place for n in beam.tree.nodes} == {n.place for n in subtree.tree.nodes}
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=SEEDS)
 def test_a_beam_keeps_the_best_of_each_level(seed: int) -> None:
     state = searched(Beam(verifier="process_reward", width=8, expand=2), World(seed=seed).step)

@@ -49,7 +49,7 @@ def searched(
     """Everything the method asks for, told in the order it asked, or in a random one where the
     method says that it does not matter.
     """
-    state, pending = method.start(), list[tuple[Expansion, range]]()
+    state, pending = method.start(BranchPath(0, ("search",))), list[tuple[Expansion, range]]()
     while True:
         while method.in_flight is None or len(pending) < method.in_flight:
             asked = method.ask(state)

@@ -25,6 +25,7 @@ __all__ = ["Json", "Manner", "ScriptedModel", "Server", "serving"]
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 STATUS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 NULL = {"role": "assistant", "content": None}
+OVERFLOW = {"error": {"message": "maximum context length is 8 tokens"}}
 TOOL = {"id": "t1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1'}}
 
 
@@ -93,6 +94,8 @@ class Server:
         if "max_tokens" in body and manner.limit != "max_tokens":
             refusal = {"error": {"message": "max_tokens: use max_completion_tokens"}}
             return await send(writer, refusal, status=400)
+        if manner.context is not None and len(raw) > manner.context:
+            return await send(writer, OVERFLOW, status=400)
         self.tries[body["model"]] += 1
         return await self._fault(manner.fault, body, manner, writer)
 
@@ -122,7 +125,7 @@ class Server:
                 ],
             },
             "malformed": '{"choices": [{"index": ',
-            "overflow": {"error": {"message": "maximum context length is 8 tokens"}},
+            "overflow": OVERFLOW,
         }
         if fault in broken:
             return await send(writer, broken[fault], status=400 if fault == "overflow" else 200)

@@ -35,6 +35,8 @@ class Manner:
     sharp: bool = True
     """Takes top_k and min_p."""
     limit: str = "max_tokens"
+    context: int | None = None
+    """Characters it takes, where there is an end to it."""
     fault: str | None = None
     """Of the server: see there."""
     finish: str | None = None

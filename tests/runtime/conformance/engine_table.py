@@ -1,0 +1,113 @@
+"""The table of engines in the docs: a row a capability or a law, a column an engine.
+
+Columns of engines that a run did not try stay as they were.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ponder.runtime import Capabilities, SpliceMode
+
+MISSING, NOT_RUN = "declared missing", "not run here"
+LAST_RUN, VERSION = "last run", "of"
+UNSAID = {"context_length"}
+"""Capabilities that are the model's and not the engine's."""
+HEAD = """# Engines
+
+What each engine declares it can do, and which laws of `tests/runtime/conformance/` it kept when it was last tried. A strategy that needs what an
+engine declares missing is refused before a token is spent. `openai` appears once for each server it was pointed at: what it can do is found
+out by probing. Written by `pytest tests/runtime/conformance --conformance-table docs/engines.md` (`make engine-table`);
+`make test-servers` runs the servers of others too.
+"""
+Column = dict[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Findings:
+    """Of one run, by engine."""
+
+    columns: dict[str, Column] = field(default_factory=dict[str, Column])
+
+    def declare(self, engine: str, version: str, capabilities: Capabilities) -> None:
+        column = self.columns.setdefault(engine, {})
+        column[LAST_RUN] = datetime.now(UTC).date().isoformat()
+        column[VERSION] = version or "this repository"
+        column |= declared(capabilities)
+
+    def judge(self, engine: str, law: str, verdict: str) -> None:
+        """A verdict that something was wrong stays."""
+        column = self.columns.setdefault(engine, {})
+        if column.get(titled(law)) != "no":
+            column[titled(law)] = verdict
+
+
+def declared(capabilities: Capabilities) -> Column:
+    """The rows that capabilities give."""
+    rows: Column = {}
+    for each in fields(capabilities):
+        if each.name in UNSAID:
+            continue
+        value: object = getattr(capabilities, each.name)
+        if isinstance(value, frozenset):
+            value = ", ".join(m.value for m in SpliceMode if m in value)
+        elif isinstance(value, tuple):
+            value = ", ".join(map(str, value))
+        rows[f"`{each.name}`"] = "yes" if value is True else str(value or MISSING)
+    return rows
+
+
+def laws() -> list[str]:
+    """Names of all laws there are, in the order of their files."""
+    names: list[str] = []
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        tests = ast.parse(path.read_text()).body
+        names += [t.name for t in tests if isinstance(t, ast.AsyncFunctionDef)]
+    return [name for name in names if name.startswith("test_")]
+
+
+def titled(law: str) -> str:
+    return law.removeprefix("test_").replace("_", " ")
+
+
+def read(path: Path) -> dict[str, Column]:
+    """Columns of the tables in a file; none where there is no such file."""
+    columns: dict[str, Column] = {}
+    names: list[str] = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if "|" in line else []
+        if len(cells) < 2 or set(cells[1]) <= set("-:"):
+            continue
+        if cells[0] in ("capability", "law"):
+            names = cells[1:]
+            continue
+        for name, cell in zip(names, cells[1:], strict=True):
+            columns.setdefault(name, {})[cells[0]] = cell
+    return columns
+
+
+def write(path: Path, findings: Findings) -> None:
+    columns = read(path)
+    for name, column in findings.columns.items():
+        if LAST_RUN in column:  # else it was skipped
+            columns[name] = column
+    abilities = [f"`{each.name}`" for each in fields(Capabilities) if each.name not in UNSAID]
+    parts = [
+        HEAD,
+        "## Capabilities\n",
+        table("capability", [LAST_RUN, VERSION, *abilities], columns),
+        "\n## Laws\n",
+        table("law", list(map(titled, laws())), columns),
+    ]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(parts) + "\n")
+
+
+def table(corner: str, rows: list[str], columns: Mapping[str, Column]) -> str:
+    lines = [[corner, *columns], ["---"] * (len(columns) + 1)]
+    lines += [[row, *(column.get(row, NOT_RUN) for column in columns.values())] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

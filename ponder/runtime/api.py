@@ -27,8 +27,8 @@ from ponder.runtime.values import (
 
 
 class Branch(Protocol):
-    """A living sequence of tokens. Close it, or use `async with`. One call at a time on one branch;
-    branches are many.
+    """A living sequence of tokens. Close it, or use `async with`. One call at a time on one branch: a
+    second one, a fork or a rewind meanwhile raises `InputError`. Branches are many.
     """
 
     @property
@@ -198,7 +198,9 @@ class Branch(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the branch's KV; closing twice is allowed."""
+        """Let go of the branch's KV; closing twice is allowed. A decode under way ends with
+        `Finish.CANCELLED`, any other call with `BranchClosed`.
+        """
         ...
 
     async def __aenter__(self) -> Self: ...

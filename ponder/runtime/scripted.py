@@ -125,3 +125,4 @@ class ScriptedEngine:
 
     async def pause(self, path: BranchPath, tokens: int) -> None:
         await asyncio.sleep(self._delay(path, tokens) if self._delay else 0)
+        self.check_open()

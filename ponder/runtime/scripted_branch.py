@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ponder.runtime.errors import (
-    BranchClosed,
     CapabilityError,
     ContextOverflow,
     InputError,
     ModelError,
     unknown,
 )
+from ponder.runtime.gate import Gate
 from ponder.runtime.script import END, VOCABULARY, next_token, spell, truncate
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.tokens import check_range, moved
@@ -56,8 +56,8 @@ class ScriptedBranch:
         self._forks = 0
         self._parent = parent
         self._own = len(tokens) if parent else 0
-        self._open = True
-        self._pins = 0
+        self._gate = Gate(path, engine.name, engine.check_open)
+        self.pin, self.unpin = self._gate.pin, self._gate.unpin
         engine.adopt(+1)
 
     @property
@@ -73,9 +73,7 @@ class ScriptedBranch:
         return spell(self._tokens[self._prompt :])
 
     def fork(self, n: int) -> list[ScriptedBranch]:
-        self._check()
-        if n < 1:
-            raise InputError(f"fork into {n!r} branches; it must be at least 1")
+        self._gate.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
         return [
             ScriptedBranch(
@@ -98,48 +96,64 @@ class ScriptedBranch:
     async def stream(
         self, params: Sampling, *, deadline: float | None = None
     ) -> AsyncIterator[Delta]:
-        self._check()
-        room = self._engine.context_length - len(self._tokens)
-        limit = min(params.max_tokens, room)
-        drawn: list[int] = []
-        logprobs: list[float] = []
-        finish = Finish.LENGTH
-        while len(drawn) < limit:
-            if deadline is not None and self._engine.clock() >= deadline:
-                finish = Finish.BUDGET
-                break
-            token, logprob = self._draw(params)
-            self._tokens.append(token)
-            drawn.append(token)
-            logprobs.append(logprob)
-            self._charge(Usage(decoded=1))
-            if token == END:
-                finish = Finish.EOS
-                break
-            yield Delta(text=chr(token))
-            if any(stop in spell(drawn[-len(stop) :]) for stop in params.stop):
-                finish = Finish.STOP
-                break
-        await self._engine.pause(self.path, len(drawn))
-        usage = Usage(decoded=len(drawn))
-        segment = Segment(
+        with self._gate.call("extend"):
+            start = len(self._tokens)
+            logprobs: list[float] = []
+            finish = None
+            try:
+                while finish is None:
+                    finish = self._before(params, len(logprobs), deadline)
+                    if finish is not None:
+                        break
+                    token, logprob = self._draw(params)
+                    self._tokens.append(token)
+                    logprobs.append(logprob)
+                    self._charge(Usage(decoded=1))
+                    if token != END:
+                        yield Delta(text=chr(token))
+                    finish = self._after(params, self._tokens[start:])
+                await self._engine.pause(self.path, len(logprobs))
+            except ModelError:
+                del self._tokens[start:]
+                raise
+        yield Delta(text="", segment=self._segment(start, logprobs, finish))
+
+    def _before(self, params: Sampling, drawn: int, deadline: float | None) -> Finish | None:
+        """Why no further token is drawn."""
+        self._engine.check_open()
+        if not self._gate.open:
+            return Finish.CANCELLED
+        if drawn >= min(params.max_tokens, self._engine.context_length - len(self._tokens) + drawn):
+            return Finish.LENGTH
+        late = deadline is not None and self._engine.clock() >= deadline
+        return Finish.BUDGET if late else None
+
+    def _after(self, params: Sampling, drawn: Sequence[int]) -> Finish | None:
+        """What the last token has ended."""
+        if drawn[-1] == END:
+            return Finish.EOS
+        ended = any(spell(drawn[-len(stop) :]) == stop for stop in params.stop)
+        return Finish.STOP if ended else None
+
+    def _segment(self, start: int, logprobs: Sequence[float], finish: Finish) -> Segment:
+        drawn = tuple(self._tokens[start:])
+        return Segment(
             text=spell(drawn),
-            tokens=tuple(drawn),
+            tokens=drawn,
             logprobs=tuple(logprobs),
-            finish=finish,
-            usage=usage,
+            finish=finish if self._gate.open else Finish.CANCELLED,
+            usage=Usage(decoded=len(drawn)),
         )
-        yield Delta(text="", segment=segment)
 
     async def append(self, text: str) -> None:
-        self._check()
+        self._gate.check("append to")
         self._put(len(self._tokens), [ord(c) for c in text], "appending")
 
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
-        self._check()
-        results = [self._score(text) for text in continuations]
-        self._charge(Usage(scored=sum(len(r.tokens) for r in results)))
-        await self._engine.pause(self.path, 0)
+        with self._gate.call("score"):
+            results = [self._score(text) for text in continuations]
+            self._charge(Usage(scored=sum(len(r.tokens) for r in results)))
+            await self._engine.pause(self.path, 0)
         return results
 
     async def logits(self) -> Logits:
@@ -147,7 +161,7 @@ class ScriptedBranch:
         return logits
 
     async def span_logits(self, start: int, stop: int) -> list[Logits]:
-        self._check()
+        self._gate.check("read logits of")
         if not self._prompt - 1 <= start < stop <= len(self._tokens):
             raise InputError(
                 f"tokens {start!r} to {stop!r} of {len(self._tokens)}; give {self._prompt - 1} <= "
@@ -157,32 +171,28 @@ class ScriptedBranch:
         return [self._logits(end) for end in range(start + 1, stop + 1)]
 
     async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
-        self._check()
-        if head not in self._engine.heads:
-            known = unknown("head", head, self._engine.heads)
-            raise CapabilityError(f"engine {self._engine.name!r}: {known}")
-        ends = range(len(self._tokens))[start if start is not None else -1 :]
-        self._charge(Usage(scored=len(ends)))
-        await self._engine.pause(self.path, 0)
+        with self._gate.call("read"):
+            if head not in self._engine.heads:
+                known = unknown("head", head, self._engine.heads)
+                raise CapabilityError(f"engine {self._engine.name!r}: {known}")
+            ends = range(len(self._tokens))[start if start is not None else -1 :]
+            self._charge(Usage(scored=len(ends)))
+            await self._engine.pause(self.path, 0)
         return [self._engine.heads[head](spell(self._tokens[: end + 1])) for end in ends]
 
     async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
+        self._gate.check("embed")
         raise CapabilityError(f"engine {self._engine.name!r} is a script: it has no hidden states")
 
     def rewind(self, to: int) -> None:
-        self._check()
-        if not 1 <= to <= len(self._tokens):
-            raise InputError(
-                f"rewind to {to!r} tokens; it must be 1 to {len(self._tokens)}, all it has"
-            )
+        self._gate.check_rewind(to, len(self._tokens))
         del self._tokens[to:]
         self._prompt, self._own = min(self._prompt, to), min(self._own, to)
 
     async def splice(
         self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
-        self._check()
-        self._check_mode(mode)
+        self._gate.check_edit("splice", mode)
         check_range(start, stop, len(self._tokens), len(text))
         if start == stop and not text:
             return
@@ -194,38 +204,19 @@ class ScriptedBranch:
     async def join(
         self, others: Sequence[ScriptedBranch], mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
-        self._check()
-        self._check_mode(mode)
+        self._gate.check_edit("join others to", mode)
         for other in others:
-            other._check()
-        if any(other._parent is not self for other in others) or len(set(others)) < len(others):
-            raise InputError(
-                f"cannot join {[o.path for o in others]!r} with {self.path}: it takes forks "
-                "of this branch, each once"
-            )
+            other._gate.check("join")
+        forks = all(other._parent is self for other in others)
+        self._gate.check_kin([other.path for other in others], forks=forks)
         tails = [token for other in others for token in other.tail]
         self._put(len(self._tokens), tails, "joining")
 
     def share(self, others: Sequence[ScriptedBranch]) -> None:
-        self._check()
-        raise CapabilityError(
-            f"engine {self._engine.name!r} has no live views; use a model's engine, or append what "
-            "others said"
-        )
-
-    def pin(self) -> None:
-        self._check()
-        self._pins += 1
-
-    def unpin(self) -> None:
-        self._check()
-        if not self._pins:
-            raise InputError(f"branch {self.path} is not pinned; unpin once for each pin")
-        self._pins -= 1
+        raise self._gate.no_live_views()
 
     def close(self) -> None:
-        if self._open:
-            self._open = False
+        if self._gate.close():
             self._engine.adopt(-1)
 
     async def __aenter__(self) -> Self:
@@ -238,18 +229,6 @@ class ScriptedBranch:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _check(self) -> None:
-        if not self._open:
-            raise BranchClosed(f"branch {self.path} is closed")
-        self._engine.check_open()
-
-    def _check_mode(self, mode: SpliceMode) -> None:
-        if mode is not SpliceMode.REENCODE:
-            raise CapabilityError(
-                f"engine {self._engine.name!r} has no KV to keep (mode {mode.name}); use mode "
-                "REENCODE, or a model's engine"
-            )
 
     def _put(self, start: int, tokens: Sequence[int], action: str) -> None:
         """These tokens in place of all from `start` on."""

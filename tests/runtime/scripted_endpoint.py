@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
-from math import log
 from typing import Any
 
 from ponder.runtime import BranchPath, Finish, Message, Sampling, ScriptedEngine, Segment
-from ponder.runtime.script import END, Script, arithmetic, next_token, render
+from ponder.runtime.script import END, Script, arithmetic, render
 
 Json = dict[str, Any]
 
@@ -46,11 +45,8 @@ class Manner:
 class ScriptedModel:
     """Replies to the bodies of requests."""
 
-    def __init__(self, script: Script = arithmetic, *, split: int | None = None) -> None:
-        """`split` says where the prompt ends in raw text; the rest is what was said before."""
+    def __init__(self, script: Script = arithmetic) -> None:
         self._engine = ScriptedEngine(script)
-        self._script = script
-        self._split = split
         self._ambient = count(10**6)
 
     async def reply(self, body: Json, manner: Manner) -> Json:
@@ -73,8 +69,8 @@ class ScriptedModel:
     def _past(self, body: Json, manner: Manner) -> tuple[str, str]:
         if "prompt" in body:
             text: str = body["prompt"]
-            cut = len(text) if self._split is None else self._split
-            return text[:cut], text[cut:]
+            before, opening, said = text.rpartition("assistant: ")
+            return (before + opening, said) if opening else (text, "")
         turns = [Message(role=m["role"], content=m["content"]) for m in body["messages"]]
         last = body["messages"][-1]
         asked = {
@@ -115,11 +111,6 @@ class ScriptedModel:
         if body.get("logprobs") and manner.logprobs:
             chat = "prompt" not in body
             choice["logprobs"] = told(segment, chat=chat)
-            if chat and segment.tokens and body.get("top_logprobs"):
-                likely = next_token(self._script, *self._past(body, manner))
-                choice["logprobs"]["content"][0]["top_logprobs"] = [
-                    {"token": spelled(t), "logprob": log(p)} for t, p in likely.items()
-                ]
         return choice
 
     async def _echoed(self, prompt: str, said: str) -> Json:

@@ -47,6 +47,7 @@ class Abilities:
     rendering: bool
     """`/apply-template` renders chat turns."""
     usage: bool
+    """Streams end with counts."""
     stream: bool
     top_k: bool
     min_p: bool

@@ -60,7 +60,8 @@ def request(manner: Manner, history: History, params: Sampling) -> tuple[str, Bo
         "logit_bias": {str(t): max(-100.0, min(100.0, b)) for t, b in params.bias} or None,
     }
     if manner.logprobs:
-        extra["logprobs"] = True if path == CHAT else 1
+        # Some tell none unless they are asked for others besides, if for none of them.
+        extra |= {"logprobs": True, "top_logprobs": 0} if path == CHAT else {"logprobs": 1}
     return path, body | {k: v for k, v in extra.items() if v is not None} | dict(manner.fields)
 
 

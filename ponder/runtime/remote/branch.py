@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ponder.runtime.errors import BranchClosed, CapabilityError, InputError, PonderError
+from ponder.runtime.errors import CapabilityError, InputError, PonderError
+from ponder.runtime.gate import Gate
 from ponder.runtime.remote.batch import Member, ended
 from ponder.runtime.remote.growing import Growing
 from ponder.runtime.remote.history import History
@@ -30,6 +31,9 @@ from ponder.runtime.values import (
 
 if TYPE_CHECKING:
     from ponder.runtime.remote.engine import RemoteEngine
+
+NOTHING = Segment(text="", tokens=(), logprobs=(), finish=Finish.BUDGET, usage=Usage())
+"""What is drawn when it is too late."""
 
 
 class RemoteBranch:
@@ -52,8 +56,10 @@ class RemoteBranch:
         self._family = family
         """Equal for branches of one fork that are still as they were forked, or extended alike."""
         self._forks = 0
-        self._pins = 0
-        self._open = True
+        self._asking: Member | None = None
+        """What `extend` or `stream` under way waits for."""
+        self._gate = Gate(path, engine.name, engine.check_open)
+        self.pin, self.unpin = self._gate.pin, self._gate.unpin
         engine.adopt(+1)
 
     @property
@@ -73,9 +79,7 @@ class RemoteBranch:
         return self._history.tokens
 
     def fork(self, n: int) -> list[RemoteBranch]:
-        self._check()
-        if n < 1:
-            raise InputError(f"fork into {n!r} branches; it must be at least 1")
+        self._gate.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
         family = object()
         return [
@@ -84,55 +88,53 @@ class RemoteBranch:
         ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
-        self._check()
-        if self._late(deadline):
-            return self._commit(None, Finish.BUDGET)
-        live = deadline is not None or self._engine.manner.cuts(params)
-        member = self._member(params, live=live, pieces=None)
-        async with self._charged(member):
-            whole = await ended(member.done, member, self._left(deadline))
-        return self._commit(member, None if whole else Finish.BUDGET)
+        with self._gate.call("extend"):
+            if self._late(deadline):
+                return NOTHING
+            live = deadline is not None or self._engine.manner.cuts(params)
+            async with self._asked(params, live=live, pieces=None) as member:
+                whole = await ended(member.done, member, self._left(deadline))
+            return self._commit(member, None if whole else Finish.BUDGET)
 
     async def stream(
         self, params: Sampling, *, deadline: float | None = None
     ) -> AsyncIterator[Delta]:
-        self._check()
-        if self._late(deadline):
-            yield Delta(text="", segment=self._commit(None, Finish.BUDGET))
-            return
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        member = self._member(params, live=True, pieces=pieces)
-        given, finish = "", None
-        try:
-            async with self._charged(member):
-                while True:
-                    turn = asyncio.ensure_future(pieces.get())
-                    if not await ended(turn, member, self._left(deadline)):
-                        finish = Finish.BUDGET
-                        break
-                    piece = turn.result()
-                    if piece is None:
-                        await member.done
-                        break
-                    given += piece
-                    yield Delta(text=piece)
-        except (GeneratorExit, PonderError):
-            member.growing.text = given  # what its reader has seen is what there is
-            self._commit(member, Finish.CANCELLED)
-            raise
-        segment = self._commit(member, finish)
+        with self._gate.call("extend"):
+            if self._late(deadline):
+                yield Delta(text="", segment=NOTHING)
+                return
+            pieces: asyncio.Queue[str | None] = asyncio.Queue()
+            given, finish = "", None
+            async with self._asked(params, live=True, pieces=pieces) as member:
+                try:
+                    while True:
+                        turn = asyncio.ensure_future(pieces.get())
+                        if not await ended(turn, member, self._left(deadline)):
+                            finish = Finish.BUDGET
+                            break
+                        piece = turn.result()
+                        if piece is None:
+                            await member.done
+                            break
+                        given += piece
+                        yield Delta(text=piece)
+                except (GeneratorExit, PonderError):
+                    member.growing.text = given  # what its reader has seen is what there is
+                    raise
+            segment = self._commit(member, finish)
         # A stop string that only the end of the reply told is part of the text too.
         yield Delta(text=segment.text.removeprefix(given))
         yield Delta(text="", segment=segment)
 
     async def append(self, text: str) -> None:
-        self._check()
+        self._gate.check("append to")
         self._say(text)
 
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
-        self._check()
-        scored = await self._engine.score(self.path, self._history, continuations)
+        with self._gate.call("score"):
+            scored = await self._engine.score(self.path, self._history, continuations)
         self._charge(scored.usage)
+        self._gate.check_open()
         return list(scored.results)
 
     async def logits(self) -> Logits:
@@ -148,56 +150,36 @@ class RemoteBranch:
         raise self._untold("hidden states")
 
     def rewind(self, to: int) -> None:
-        self._check()
         most = len(self._history.journal)
-        if not 1 <= to <= most:
-            raise InputError(f"rewind to {to!r} tokens; it must be 1 to {most}, all it has")
+        self._gate.check_rewind(to, most)
         self._edit(to, most, "")
 
     async def splice(
         self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
-        self._check()
-        self._check_mode(mode)
+        self._gate.check_edit("splice", mode)
         check_range(start, stop, len(self._history.journal), len(text))
         self._edit(start, stop, text)
 
     async def join(
         self, others: Sequence[RemoteBranch], mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
-        self._check()
-        self._check_mode(mode)
+        self._gate.check_edit("join others to", mode)
         for other in others:
-            other._check()
-        if any(other._parent is not self for other in others) or len(set(others)) < len(others):
-            raise InputError(
-                f"cannot join {[str(o.path) for o in others]!r} with {self.path}: it takes forks "
-                "of this branch, each once"
-            )
+            other._gate.check("join")
+        forks = all(other._parent is self for other in others)
+        self._gate.check_kin([other.path for other in others], forks=forks)
         self._say("".join(other._history.journal[other._own :] for other in others))
 
     def share(self, others: Sequence[RemoteBranch]) -> None:
-        self._check()
-        raise CapabilityError(
-            f"engine {self._engine.name!r} has no live views; use a model's engine, or append what "
-            "others said"
-        )
-
-    def pin(self) -> None:
-        """Nothing is kept here that could be taken away."""
-        self._check()
-        self._pins += 1
-
-    def unpin(self) -> None:
-        self._check()
-        if not self._pins:
-            raise InputError(f"branch {self.path} is not pinned; unpin once for each pin")
-        self._pins -= 1
+        raise self._gate.no_live_views()
 
     def close(self) -> None:
-        if self._open:
-            self._open = False
+        """A decode under way ends with what has come."""
+        if self._gate.close():
             self._engine.adopt(-1)
+            if self._asking is not None:
+                self._asking.settle()
 
     async def __aenter__(self) -> Self:
         return self
@@ -210,20 +192,8 @@ class RemoteBranch:
     ) -> None:
         self.close()
 
-    def _check(self) -> None:
-        if not self._open:
-            raise BranchClosed(f"branch {self.path} is closed")
-        self._engine.check_open()
-
-    def _check_mode(self, mode: SpliceMode) -> None:
-        if mode is not SpliceMode.REENCODE:
-            raise CapabilityError(
-                f"engine {self._engine.name!r} has no KV to keep (mode {mode.name}); use mode "
-                "REENCODE, or a model's engine"
-            )
-
     def _untold(self, what: str) -> CapabilityError:
-        self._check()
+        self._gate.check_open()
         return CapabilityError(f"{self._engine.name!r} tells no {what}; take an engine that does")
 
     def _late(self, deadline: float | None) -> bool:
@@ -246,36 +216,48 @@ class RemoteBranch:
         return member
 
     @asynccontextmanager
-    async def _charged(self, member: Member) -> AsyncGenerator[None]:
-        """Whatever happens inside is charged for; what came before a cancellation is kept."""
+    async def _asked(
+        self, params: Sampling, *, live: bool, pieces: asyncio.Queue[str | None] | None
+    ) -> AsyncGenerator[Member]:
+        """Whatever happens inside is charged for, but a refusal; what came before a cancellation,
+        or before a stream was left or broke, is kept.
+        """
+        member = self._asking = self._member(params, live=live, pieces=pieces)
+        refused = cut = False
         try:
-            yield
-        except asyncio.CancelledError:
-            self._leave(member)
-            self._commit(member, Finish.CANCELLED)
+            yield member
+        except InputError:
+            refused = True
             raise
-        except BaseException:
-            self._leave(member)
+        except (asyncio.CancelledError, GeneratorExit):
+            cut = True
             raise
-        self._leave(member)
+        except PonderError:
+            cut = pieces is not None
+            raise
+        finally:
+            self._asking = None
+            self._leave(member, refused=refused)
+            if cut:
+                self._commit(member, Finish.CANCELLED)
 
-    def _leave(self, member: Member) -> None:
+    def _leave(self, member: Member, *, refused: bool) -> None:
         self._engine.leave(member)
-        if not member.charged and (member.growing.touched or member.first):
+        begun = member.growing.touched or member.first
+        if begun and not (member.charged or refused):
             member.reckon(None, None)
         self._charge(member.usage)
 
-    def _commit(self, member: Member | None, finish: Finish | None) -> Segment:
-        if member is None:
-            return Segment(text="", tokens=(), logprobs=(), finish=Finish.BUDGET, usage=Usage())
+    def _commit(self, member: Member, finish: Finish | None) -> Segment:
         growing = member.growing
-        tools = growing.tool_calls() if finish is None else ()
+        whole = finish is None and growing.finish is not None
+        tools = growing.tool_calls() if whole else ()
         self._say(growing.text)
         return Segment(
             text=growing.text,
             tokens=tuple(map(ord, growing.text)),
             logprobs=tuple(growing.logprobs),
-            finish=finish or growing.finish or Finish.CANCELLED,
+            finish=finish or (growing.finish if self._gate.open else None) or Finish.CANCELLED,
             usage=member.usage,
             reasoning=growing.reasoning,
             tool_calls=tools,

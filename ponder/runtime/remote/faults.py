@@ -16,7 +16,8 @@ import openai
 from ponder.runtime.errors import ContextOverflow, InputError, ModelError, PonderError
 from ponder.runtime.remote.endpoint import Endpoint
 
-_LONG = ("context_length_exceeded", "context length", "context size", "exceed_context_size")
+_LONG = ("context_length_exceeded", "context length", "context size", "context window",
+         "exceed_context_size")
 
 
 class EndpointError(ModelError):
@@ -67,7 +68,8 @@ def _status(error: openai.APIStatusError, endpoint: Endpoint) -> PonderError:
         return InputError(f"{said}; is the key right? it is read from PONDER_API_KEY")
     if status == 404:
         return NotFound(said)
-    if any(sign in words.lower() for sign in _LONG) and status in (400, 413, 422, 500):
+    told = error.response.text.lower()  # the sign may be in a code, beside the words
+    if any(sign in told for sign in _LONG) and status in (400, 413, 422, 500):
         return ContextOverflow(f"{said}; shorten the prompt")
     if status in (408, 409, 429) or status >= 500:
         spent = "insufficient_quota" in error.response.text

@@ -9,7 +9,6 @@ counts as missing: a plan is then refused, or a request dearer, but nothing is s
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -52,7 +51,7 @@ class _Prober:
         self._limit = "max_tokens"
 
     async def run(self, version: str, context_length: int | None) -> Abilities:
-        first = await self._first()
+        await self._first()
         greedy, guess = await asyncio.gather(
             self._text(_COUNT, _LONG, temperature=0), self._text(_CHANCE, _SHORT, temperature=0)
         )
@@ -64,12 +63,13 @@ class _Prober:
             lambda: self._stop(greedy),
             self._logprobs,
             self._rendering,
-            lambda: self._stream(greedy, usage=first.usage is not None),
+            lambda: self._stream(greedy, usage=False),
+            lambda: self._stream(greedy, usage=True),
             lambda: self._sharpened(guess, drawn, top_k=1),
             lambda: self._sharpened(guess, drawn, min_p=0.999),
         ]
         held = await asyncio.gather(*map(self._holds, tests))
-        stop, logprobs, render, stream, top_k, min_p = held
+        stop, logprobs, render, stream, usage, top_k, min_p = held
         seed = drawn == again and len(set(drawn)) > 1
         return Abilities(
             version=version,
@@ -84,7 +84,7 @@ class _Prober:
             logprobs=logprobs,
             echo=raw[1],
             rendering=render,
-            usage=first.usage is not None,
+            usage=usage,
             stream=stream,
             top_k=top_k,
             min_p=min_p,
@@ -138,16 +138,16 @@ class _Prober:
         return told == stop and greedy.startswith(content(reply))
 
     async def _logprobs(self) -> bool:
-        """They are told, and are the model's own: temperature does not move them."""
-        cold = await self._chat(_COUNT, _SHORT, temperature=0, logprobs=True)
-        hot = await self._chat(_COUNT, 1, temperature=_HOT, logprobs=True, top_logprobs=5)
-        first, second = cold.choices[0].logprobs, hot.choices[0].logprobs
-        if first is None or second is None or not first.content or not second.content:
-            return False
-        likeliest = first.content[0]
-        same = (t for t in second.content[0].top_logprobs if t.token == likeliest.token)
-        value = next((t.logprob for t in same), math.nan)
-        return all(v <= 0 for v in numbers(first)) and abs(value - likeliest.logprob) < 0.05
+        """They are told, and are the model's own: temperature does not move them, nor does leaving
+        out all tokens but the likeliest.
+        """
+        asked = {"logprobs": True, "top_logprobs": 0}
+        cold = await self._chat(_COUNT, _SHORT, temperature=0, **asked)
+        hot = await self._chat(_COUNT, _SHORT, temperature=_HOT, top_p=1e-6, **asked)
+        told = [reply.choices[0].logprobs for reply in (cold, hot)]
+        first, second = (numbers(each) if each else [] for each in told)
+        alike = all(abs(a - b) < 0.05 for a, b in zip(first, second, strict=False))
+        return bool(first and second) and alike and min(first) < -0.01 and max(first) <= 0
 
     async def _raw(self) -> tuple[bool, bool]:
         """Whether raw text is continued, and whether its own log-probabilities are told."""
@@ -179,7 +179,7 @@ class _Prober:
             async for reply in replies:
                 text += content(reply)
                 told = told or reply.usage is not None
-        return agree(text, greedy) and (told or not usage)
+        return agree(text, greedy) and told >= usage
 
     async def _sharpened(self, guess: str, drawn: tuple[str, ...], **setting: float) -> bool:
         """A setting that leaves only the likeliest token makes hot replies greedy."""

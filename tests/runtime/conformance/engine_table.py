@@ -6,7 +6,7 @@ Columns of engines that a run did not try stay as they were.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,11 +90,12 @@ def read(path: Path) -> dict[str, Column]:
     return columns
 
 
-def write(path: Path, findings: Findings) -> None:
-    columns = read(path)
-    for name, column in findings.columns.items():
-        if LAST_RUN in column:  # else it was skipped
-            columns[name] = column
+def write(path: Path, findings: Findings, engines: Iterable[str]) -> None:
+    """A column for each of `engines`, in their order."""
+    before, columns = read(path), dict[str, Column]()
+    for name in engines:
+        found = findings.columns.get(name, {})
+        columns[name] = found if LAST_RUN in found else before.get(name, {})
     abilities = [f"`{each.name}`" for each in fields(Capabilities) if each.name not in UNSAID]
     parts = [
         HEAD,

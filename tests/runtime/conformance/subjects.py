@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 
 import pytest
 from fault_server import Manner, ScriptedModel, serving
@@ -36,6 +37,8 @@ class Subject:
     """Under this, the model ends its turn by itself."""
     overlong: int = 600
     """Words that no context of the engine holds."""
+    drain: Callable[[Engine], None] = lambda _: None
+    """Let go of what an engine keeps for whoever comes with the same beginning."""
     version: str = ""
     """Of what is not ours."""
     shared: bool = False
@@ -59,12 +62,10 @@ class Entry:
 
 
 def script(prompt: str) -> Mapping[str, float]:
-    """Long enough to be cut anywhere, with a choice at each letter."""
+    """Long enough to be cut anywhere, with a choice at each letter, and no two alike."""
+    letters = product("xyz", "uv", "pqr")
     return {
-        f"{a}{b}{c} end of {prompt[:5]}": 1.0 + i
-        for i, a in enumerate("xyz")
-        for b in "uv"
-        for c in "pqr"
+        f"{''.join(each)} end of {prompt[:5]}": 1.0 + weight for weight, each in enumerate(letters)
     }
 
 
@@ -72,19 +73,28 @@ END_NOW = Sampling(max_tokens=100, bias=((EOS, 100.0),))
 """Ends the turns of a tiny random model, which has none of its own."""
 
 
+NATIVE_SEED = 8
+"""Whose greedy reply has whole characters in it."""
+
+
+def drain(engine: Engine) -> None:
+    if isinstance(engine, LocalEngine):
+        engine.core.tree.evict(engine.core.pool.total, all_leaves=True)
+
+
 @contextmanager
 def own_torch() -> Iterator[Subject]:
     model = tiny()
     yield Subject(
-        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="torch"), ending=END_NOW
+        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="torch"), ending=END_NOW, drain=drain
     )
 
 
 @contextmanager
 def own_native() -> Iterator[Subject]:
-    model = tiny(replace(CONFIG, head_dim=16))
+    model = tiny(replace(CONFIG, head_dim=16), seed=NATIVE_SEED)
     yield Subject(
-        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="native"), ending=END_NOW
+        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="native"), ending=END_NOW, drain=drain
     )
 
 

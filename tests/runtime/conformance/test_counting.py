@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from laws import FREE, PATH, TURNS, needs, opened
+from subjects import Subject
 
 from ponder.runtime import Branch, Engine, Usage
 
@@ -66,7 +67,7 @@ async def test_what_was_computed_is_accounted_for(engine: Engine) -> None:
     assert min(stats.opened, stats.recomputed, stats.dropped, stats.steps) >= 0
 
 
-async def test_closed_branches_leave_nothing_behind(engine: Engine) -> None:
+async def test_closed_branches_leave_nothing_behind(engine: Engine, subject: Subject) -> None:
     """Pages may stay for whoever has the same beginning; then nothing else holds them."""
     branches = await work(engine)
     assert engine.stats().branches == len(branches) == 7
@@ -79,12 +80,8 @@ async def test_closed_branches_leave_nothing_behind(engine: Engine) -> None:
         assert engine.stats().branches == 1
     assert engine.stats().branches == 0
     await asyncio.sleep(0.05)
-    stats = engine.stats()
-    assert stats.pages_shared == 0
-    drained = getattr(engine, "core", None)
-    if drained is not None:
-        drained.tree.evict(stats.pages, all_leaves=True)
-        assert engine.stats().pages_held == 0
+    subject.drain(engine)
+    assert engine.stats().pages_held == 0
 
 
 @needs("token_ids")

@@ -57,12 +57,12 @@ async def test_cancelling_keeps_what_was_drawn(engine: Engine) -> None:
     used = branch.usage - before
     if engine.capabilities.token_ids:
         assert used.decoded == len(branch.tokens) - prompt
-    assert used == engine.stats_of(branch) if hasattr(engine, "stats_of") else True
+    assert used.decoded <= LONG.max_tokens
     if not engine.capabilities.prefix_continuation:
         branch.rewind(prompt)
-    kept = branch.text
+    kept = tuple(branch.tokens)
     segment = await branch.extend(ONE)
-    assert branch.text == kept + segment.text
+    assert tuple(branch.tokens) == kept + segment.tokens
 
 
 async def test_cancelling_twice_is_cancelling(engine: Engine) -> None:
@@ -163,7 +163,8 @@ async def test_closing_an_engine_fails_calls_under_way(engine: Engine, subject: 
         pytest.skip("it takes a minute to make another")
     branches = [await opened(engine, i) for i in range(3)]
     before = [tuple(branch.tokens) for branch in branches]
-    tasks = [await begun(branch) for branch in branches]
+    tasks = [asyncio.ensure_future(branch.extend(LONG)) for branch in branches]
+    await asyncio.sleep(0)
     await engine.close()
     for task in tasks:
         with pytest.raises(ModelError, match="closed"):

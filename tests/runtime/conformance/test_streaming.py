@@ -24,7 +24,7 @@ async def test_pieces_join_to_what_extend_gives(engine: Engine) -> None:
 @needs("stream")
 async def test_pieces_come_as_they_are_drawn(engine: Engine) -> None:
     branch = await opened(engine)
-    deltas = [delta async for delta in branch.stream(FREE)]
+    deltas = [delta async for delta in branch.stream(LONG)]
     assert len([delta for delta in deltas if delta.text]) > 1
 
 

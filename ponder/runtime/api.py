@@ -27,8 +27,8 @@ from ponder.runtime.values import (
 
 
 class Branch(Protocol):
-    """A living sequence of tokens. Close it, or use `async with`. One call at a time on one branch: a
-    second one, a fork or a rewind meanwhile raises `InputError`. Branches are many.
+    """A living sequence of tokens. Close it, or use `async with`. One call at a time on one branch:
+    a second one, a fork or a rewind meanwhile raises `InputError`. Branches are many.
     """
 
     @property

@@ -201,8 +201,8 @@ class Capabilities:
     """What an engine can do; a plan that needs more is refused before a token is spent."""
 
     context_length: int | None
-    """Tokens, prompt and continuation together; None where an endpoint does not tell, and refuses
-    what is too long when it is sent.
+    """Tokens, prompt and continuation together; None where an endpoint does not tell. An engine
+    that forks by text refuses what is too long when it is sent, others at once.
     """
     fork: Literal["kv", "text"]
     """By "text", a branch's whole past is sent, and charged, with each call."""

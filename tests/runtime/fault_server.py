@@ -86,9 +86,12 @@ class Server:
         manner = self.models.get(body.get("model", ""))
         if manner is None:
             return await send(writer, {"error": {"message": "no such model"}}, status=404)
-        if path == "/apply-template" and manner.rendering:
+        if path == f"/{manner.rendering}":
             turns = [Message(role=m["role"], content=m["content"]) for m in body["messages"]]
-            return await send(writer, {"prompt": render(turns)})
+            text = render(turns)
+            return await send(writer, {"prompt": text, "tokens": list(map(ord, text))})
+        if path == "/detokenize" and manner.rendering == "tokenize":
+            return await send(writer, {"prompt": "".join(map(chr, body["tokens"]))})
         if path not in (CHAT, COMPLETIONS):
             return await send(writer, {"error": {"message": "not here"}}, status=404)
         if "max_tokens" in body and manner.limit != "max_tokens":

@@ -29,7 +29,8 @@ class Manner:
     stop: bool = True
     logprobs: bool = True
     echo: bool = True
-    rendering: bool = True
+    rendering: str | None = "apply-template"
+    """Or "tokenize"."""
     usage: bool = True
     sharp: bool = True
     """Takes top_k and min_p."""

@@ -23,7 +23,7 @@ from ponder.runtime import (
     ToolCall,
     open_engine,
 )
-from ponder.runtime.remote.abilities import Abilities, Prefix
+from ponder.runtime.remote.abilities import Abilities, Prefix, Rendering
 from ponder.runtime.remote.batch import Member, runs
 from ponder.runtime.remote.cache import forget
 from ponder.runtime.remote.connect import connect
@@ -47,7 +47,8 @@ LACKS: dict[str, tuple[Manner, str, object]] = {
     "stop": (Manner(stop=False), "stop_told", False),
     "logprobs": (Manner(logprobs=False), "logprobs", False),
     "echo": (Manner(echo=False), "echo", False),
-    "rendering": (Manner(rendering=False), "rendering", False),
+    "rendering": (Manner(rendering=None), "rendering", None),
+    "tokens": (Manner(rendering="tokenize"), "rendering", Rendering.TOKENS),
     "usage": (Manner(usage=False), "usage", False),
     "top_k": (Manner(sharp=False), "top_k", False),
     "min_p": (Manner(sharp=False), "min_p", False),

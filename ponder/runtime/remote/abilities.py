@@ -20,6 +20,15 @@ class Prefix(Enum):
     """An assistant turn last, and nothing else."""
 
 
+class Rendering(Enum):
+    """Ways to have chat turns as the one text that the model reads."""
+
+    TEMPLATE = "apply-template"
+    """llama.cpp's own server tells the text."""
+    TOKENS = "tokenize"
+    """vLLM tells the tokens of chat turns, and the text of tokens."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abilities:
     """Each is True only where a probe saw it work."""
@@ -44,8 +53,7 @@ class Abilities:
     logprobs: bool
     echo: bool
     """Completions tell log-probabilities of the prompt."""
-    rendering: bool
-    """`/apply-template` renders chat turns."""
+    rendering: Rendering | None
     usage: bool
     """Streams end with counts."""
     stream: bool
@@ -70,7 +78,7 @@ class Abilities:
             top_k=self.top_k,
             min_p=self.min_p,
             logprobs=self.logprobs,
-            prompt_logprobs=self.echo and self.rendering,
+            prompt_logprobs=self.echo and self.rendering is not None,
             logits=False,
             seed=self.seed and (self.ladder or self.choices == 1),
             splice=frozenset([SpliceMode.REENCODE]),

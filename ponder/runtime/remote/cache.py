@@ -40,7 +40,8 @@ def load(endpoint: Endpoint, model: str, version: str, *, now: float) -> Abiliti
 def remember(endpoint: Endpoint, model: str, abilities: Abilities) -> None:
     """For this process, and where the cache can be written for others."""
     _known[endpoint.base_url, model] = abilities
-    plain = asdict(abilities) | {"prefix": abilities.prefix and abilities.prefix.value}
+    ways = {"prefix": abilities.prefix, "rendering": abilities.rendering}
+    plain = asdict(abilities) | {name: way and way.value for name, way in ways.items()}
     kept = {
         "saved": time.time(),
         "url": endpoint.base_url,

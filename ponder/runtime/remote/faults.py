@@ -16,8 +16,13 @@ import openai
 from ponder.runtime.errors import ContextOverflow, InputError, ModelError, PonderError
 from ponder.runtime.remote.endpoint import Endpoint
 
-_LONG = ("context_length_exceeded", "context length", "context size", "context window",
-         "exceed_context_size")
+_LONG = (
+    "context_length_exceeded",
+    "context length",
+    "context size",
+    "context window",
+    "exceed_context_size",
+)
 
 
 class EndpointError(ModelError):

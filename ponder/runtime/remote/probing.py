@@ -16,13 +16,14 @@ from functools import partial
 from typing import Any
 
 from ponder.runtime.errors import InputError
-from ponder.runtime.remote.abilities import MOST_CHOICES, Abilities, Prefix
+from ponder.runtime.remote.abilities import MOST_CHOICES, Abilities, Prefix, Rendering
 from ponder.runtime.remote.body import CHAT, COMPLETIONS, Body, continued
-from ponder.runtime.remote.calls import ask, explained, persist, pieces, send
+from ponder.runtime.remote.calls import ask, explained, persist, pieces
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.faults import EndpointError, NotFound
 from ponder.runtime.remote.growing import numbers
-from ponder.runtime.remote.wire import Choice, Rendered, Reply, read
+from ponder.runtime.remote.scoring import render
+from ponder.runtime.remote.wire import Choice, Reply
 from ponder.runtime.seeds import BranchPath
 
 _COUNT = "Count from one to thirty in English words."
@@ -56,20 +57,19 @@ class _Prober:
             self._text(_COUNT, _LONG, temperature=0), self._text(_CHANCE, _SHORT, temperature=0)
         )
         drawn, again = await asyncio.gather(self._drawn(), self._drawn())
-        choices, prefix, raw = await asyncio.gather(
-            self._choices(), self._prefix(greedy), self._raw()
+        choices, prefix, raw, rendering = await asyncio.gather(
+            self._choices(), self._prefix(greedy), self._raw(), self._rendering()
         )
         tests: list[Callable[[], Awaitable[bool]]] = [
             lambda: self._stop(greedy),
             self._logprobs,
-            self._rendering,
             lambda: self._stream(greedy, usage=False),
             lambda: self._stream(greedy, usage=True),
             lambda: self._sharpened(guess, drawn, top_k=1),
             lambda: self._sharpened(guess, drawn, min_p=0.999),
         ]
         held = await asyncio.gather(*map(self._holds, tests))
-        stop, logprobs, render, stream, usage, top_k, min_p = held
+        stop, logprobs, stream, usage, top_k, min_p = held
         seed = drawn == again and len(set(drawn)) > 1
         return Abilities(
             version=version,
@@ -83,7 +83,7 @@ class _Prober:
             stop_told=stop,
             logprobs=logprobs,
             echo=raw[1],
-            rendering=render,
+            rendering=rendering,
             usage=usage,
             stream=stream,
             top_k=top_k,
@@ -141,7 +141,7 @@ class _Prober:
         """They are told, and are the model's own: temperature does not move them, nor does leaving
         out all tokens but the likeliest.
         """
-        asked = {"logprobs": True, "top_logprobs": 0}
+        asked: Body = {"logprobs": True, "top_logprobs": 0}
         cold = await self._chat(_COUNT, _SHORT, temperature=0, **asked)
         hot = await self._chat(_COUNT, _SHORT, temperature=_HOT, top_p=1e-6, **asked)
         told = [reply.choices[0].logprobs for reply in (cold, hot)]
@@ -164,10 +164,16 @@ class _Prober:
 
         return await self._holds(plain), await self._holds(echo)
 
-    async def _rendering(self) -> bool:
-        body = {"model": self._model, "messages": [{"role": "user", "content": _COUNT}]}
-        text = await send(self._endpoint, f"{self._endpoint.root}/apply-template", body)
-        return _COUNT in read(Rendered, text, self._endpoint).prompt
+    async def _rendering(self) -> Rendering | None:
+        turns: list[Body] = [{"role": "user", "content": _COUNT}]
+
+        async def works(rendering: Rendering) -> bool:
+            return _COUNT in await render(self._endpoint, rendering, self._model, turns)
+
+        for rendering in Rendering:
+            if await self._holds(partial(works, rendering)):
+                return rendering
+        return None
 
     async def _stream(self, greedy: str, *, usage: bool) -> bool:
         body = self._body(_LONG) | {"temperature": 0, "stream": True}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ponder.runtime.errors import CapabilityError, ModelError
+from ponder.runtime.remote.abilities import Rendering
 from ponder.runtime.remote.body import COMPLETIONS, Body, Manner, turn
 from ponder.runtime.remote.calls import ask, persist, send
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.history import History
-from ponder.runtime.remote.wire import Logprobs, Rendered, read
+from ponder.runtime.remote.wire import Logprobs, Rendered, Tokenised, read
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import Scored, Usage
 
@@ -26,15 +28,27 @@ async def rendered(endpoint: Endpoint, manner: Manner, path: BranchPath, history
     """The whole past as one text; chat turns by the endpoint's own template."""
     if isinstance(history.prompt, str):
         return history.prompt + history.said
-    if not manner.abilities.rendering:
+    rendering, turns = manner.abilities.rendering, [turn(m) for m in history.prompt]
+    if rendering is None:
         raise CapabilityError(
-            f"{manner.name!r} cannot score after chat turns: its endpoint has no /apply-template; "
-            "give raw text"
+            f"{manner.name!r} cannot score after chat turns: its endpoint does not tell how the "
+            "model reads them; give raw text"
         )
-    body: Body = {"model": manner.model, "messages": [turn(m) for m in history.prompt]}
-    address = f"{endpoint.root}/apply-template"
-    text = await persist(endpoint, path, lambda: send(endpoint, address, body))
-    return read(Rendered, text, endpoint).prompt + history.said
+    work = partial(render, endpoint, rendering, manner.model, turns)
+    return await persist(endpoint, path, work) + history.said
+
+
+async def render(
+    endpoint: Endpoint, rendering: Rendering, model: str, turns: Sequence[Body]
+) -> str:
+    """Chat turns as the text that the model reads, opened for its reply."""
+    body: Body = {"model": model, "messages": list(turns)}
+    if rendering is Rendering.TOKENS:
+        body["add_generation_prompt"] = True
+        told = await send(endpoint, f"{endpoint.root}/tokenize", body)
+        body = {"model": model, "tokens": read(Tokenised, told, endpoint).tokens}
+    address = "apply-template" if rendering is Rendering.TEMPLATE else "detokenize"
+    return read(Rendered, await send(endpoint, f"{endpoint.root}/{address}", body), endpoint).prompt
 
 
 async def score(

@@ -104,6 +104,10 @@ class Rendered(BaseModel):
     prompt: str
 
 
+class Tokenised(BaseModel):
+    tokens: list[int]
+
+
 Read = TypeVar("Read", bound=BaseModel)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_table import MISSING, NOT_RUN, Findings, write
@@ -89,7 +90,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     law = pyfuncitem.obj
     if not inspect.iscoroutinefunction(law):
         return None
-    found = pyfuncitem.funcargs
+    found: dict[str, Any] = pyfuncitem.funcargs  # Any: fixtures of all kinds
     for mark in pyfuncitem.iter_markers("needs"):
         for capability in mark.args:
             if not getattr(found["engine"].capabilities, capability):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from laws import FREE, GREEDY, PATH, alike, needs, opened, same_future
+from laws import FREE, GREEDY, PATH, TURNS, alike, needs, opened, same_future
 
 from ponder.runtime import (
     Branch,
@@ -74,10 +74,8 @@ async def test_what_is_encoded_again_is_as_if_it_were_new(engine: Engine) -> Non
     assert compared >= 3
 
 
-@needs("splice")
+@needs("splice", "token_ids")
 async def test_a_splice_moves_where_the_text_begins(engine: Engine) -> None:
-    if not engine.capabilities.token_ids:
-        pytest.skip("an endpoint keeps chat turns whole")
     branch, border = await appended(engine, " a b c")
     text = branch.text
     await branch.splice(1, 3, "R")
@@ -144,7 +142,7 @@ async def test_sharing_shows_others_or_is_refused(engine: Engine) -> None:
 async def test_wrong_edits_are_refused(engine: Engine) -> None:
     root, border = await appended(engine, " a b")
     left, right = root.fork(2)
-    stranger = await engine.open([*()] or "other", path=PATH.child("stranger"))
+    stranger = await engine.open(TURNS, path=PATH.child("stranger"))
     for others in ([root], [left, left], [right.fork(1)[0]], [stranger]):
         with pytest.raises(InputError, match="forks of this branch"):
             await root.join(others)
@@ -155,7 +153,7 @@ async def test_wrong_edits_are_refused(engine: Engine) -> None:
     assert root.text == " a b"
 
 
-@needs("context_length")
+@needs("context_length", "token_ids")
 async def test_given_text_that_does_not_fit_is_refused(engine: Engine) -> None:
     branch, border = await appended(engine, " a")
     before = branch.usage

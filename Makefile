@@ -14,14 +14,14 @@ run: .venv/run
 test: .venv/dev
 	$(BIN)/python -m pytest
 
+LAWS := tests/runtime/conformance --ignore tests/runtime/conformance/test_table.py --conformance-table docs/engines.md
 # What engines declare and which laws they keep, into the docs; columns not tried stay.
 engine-table: .venv/dev
-	$(BIN)/python -m pytest tests/runtime/conformance --conformance-table docs/engines.md
+	$(BIN)/python -m pytest $(LAWS)
 
 # The same, of the openai engine on servers of others; minutes.
 test-servers: .venv/dev .rivals/llama_cpp/ready .rivals/vllm_cpu/ready .rivals/model/ready
-	PONDER_RIVALS=.rivals $(BIN)/python -m pytest tests/runtime/conformance tests/test_examples_everywhere.py \
-		-k 'llama.cpp or vLLM' --conformance-table docs/engines.md
+	PONDER_RIVALS=.rivals $(BIN)/python -m pytest $(LAWS) tests/test_examples_everywhere.py -k 'llama.cpp or vLLM'
 
 check: lint types test
 

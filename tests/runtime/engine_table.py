@@ -67,10 +67,12 @@ def declared(capabilities: Capabilities) -> Column:
         value: object = getattr(capabilities, each.name)
         if isinstance(value, frozenset):
             value = ", ".join(m.value for m in SpliceMode if m in value)
-        elif isinstance(value, tuple):
-            value = ", ".join(map(str, value))
-        rows[f"`{each.name}`"] = "yes" if value is True else str(value or MISSING)
+        rows[f"`{each.name}`"] = value if isinstance(value, str) and value else said(value)
     return rows
+
+
+def said(value: object) -> str:
+    return "yes" if value else MISSING
 
 
 def laws() -> list[str]:

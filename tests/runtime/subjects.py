@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
+import torch
 from fault_server import Manner, ScriptedModel, serving
 from rival_servers import llama_cpp, vllm
 from served import served
@@ -24,6 +25,7 @@ from tiny_llama import CONFIG, EOS, tiny
 from ponder.runtime import Engine, Sampling, ScriptedEngine, open_engine
 from ponder.runtime.engine.engine import LocalEngine
 from ponder.runtime.kernels import native
+from ponder.runtime.models.heads import Affine, Head
 from ponder.runtime.remote.cache import forget
 
 RIVALS = os.environ.get("PONDER_RIVALS", "")
@@ -82,6 +84,11 @@ NATIVE_SEED = 8
 """Whose greedy reply has whole characters in it."""
 
 
+LENGTH = {"length": lambda text: (float(len(text)),)}
+"""A head of the script: how much there is."""
+ONES = {"sum": Head(layers=(Affine(weight=torch.ones(1, CONFIG.hidden)),))}
+
+
 def drain(engine: Engine) -> None:
     if isinstance(engine, LocalEngine):
         engine.core.tree.evict(engine.core.pool.total, all_leaves=True)
@@ -91,7 +98,7 @@ def drain(engine: Engine) -> None:
 def own_torch() -> Iterator[Subject]:
     model = tiny()
     yield Subject(
-        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="torch"),
+        make=lambda: LocalEngine(model, pages=1500, threads=1, kernels="torch", heads=ONES),
         ending=END_NOW,
         drain=drain,
     )
@@ -109,7 +116,7 @@ def own_native() -> Iterator[Subject]:
 
 @contextmanager
 def scripted() -> Iterator[Subject]:
-    yield Subject(make=lambda: ScriptedEngine(script, context_length=512))
+    yield Subject(make=lambda: ScriptedEngine(script, context_length=512, heads=LENGTH))
 
 
 @contextmanager

@@ -112,7 +112,11 @@ async def test_heads_are_read_by_name(engine: Engine) -> None:
     assert branch.usage.scored == 0
     for head in engine.capabilities.heads:
         outputs = await branch.read(head, 0)
-        assert len(outputs) == len(branch.tokens)
+        assert len(outputs) == len(branch.tokens) == branch.usage.scored
+        assert len(set(outputs)) > 1
+        (last,) = await branch.read(head)
+        assert last == pytest.approx(outputs[-1], abs=CLOSE)
+        branch = await opened(engine)
 
 
 async def test_readings_that_are_not_declared_are_refused(engine: Engine) -> None:

@@ -18,6 +18,7 @@ from ponder.runtime.errors import (
 from ponder.runtime.script import END, VOCABULARY, next_token, spell, truncate
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.tokens import check_range, moved
+from ponder.runtime.tool_calls import with_calls
 from ponder.runtime.values import (
     Delta,
     Finish,
@@ -47,7 +48,10 @@ class ScriptedBranch:
         prompt_length: int,
         charge: Usage,
         parent: ScriptedBranch | None = None,
+        *,
+        tools: bool = False,
     ) -> None:
+        """With `tools` on offer, calls are read out of replies."""
         self.path = path
         self.usage = charge
         self._engine = engine
@@ -58,6 +62,7 @@ class ScriptedBranch:
         self._own = len(tokens) if parent else 0
         self._open = True
         self._pins = 0
+        self._tools = tools
         engine.adopt(+1)
 
     @property
@@ -85,6 +90,7 @@ class ScriptedBranch:
                 self._prompt,
                 Usage(),
                 self,
+                tools=self._tools,
             )
             for i in range(n)
         ]
@@ -129,6 +135,8 @@ class ScriptedBranch:
             finish=finish,
             usage=usage,
         )
+        if self._tools:
+            segment = with_calls(segment, self.path, len(self._tokens) - len(drawn))
         yield Delta(text="", segment=segment)
 
     async def append(self, text: str) -> None:

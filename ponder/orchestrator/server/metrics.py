@@ -11,6 +11,9 @@ from prometheus_client.registry import Collector
 
 from ponder.runtime import Engine, Usage
 
+GAUGES = ("branches", "pages", "pages_held", "pages_cached", "pages_shared", "steps")
+"""Of `EngineStats`."""
+
 
 class Metrics:
     """One registry a server, so that several in a process do not mix."""
@@ -51,10 +54,11 @@ class _Engines(Collector):
         under_way = GaugeMetricFamily("ponder_requests_under_way", "Requests being answered.")
         under_way.add_metric([], self._under_way())
         yield under_way
-        for name in ("branches", "pages", "pages_held", "pages_shared", "steps"):
+        stats = {name: engine.stats() for name, engine in self._engines.items()}
+        for name in GAUGES:
             gauge = GaugeMetricFamily(
                 f"ponder_engine_{name}", f"{name} of the engine.", labels=["engine"]
             )
-            for engine, served in self._engines.items():
-                gauge.add_metric([engine], getattr(served.stats(), name))
+            for engine, counted in stats.items():
+                gauge.add_metric([engine], getattr(counted, name))
             yield gauge

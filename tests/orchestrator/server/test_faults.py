@@ -22,6 +22,8 @@ from ponder.runtime import BranchPath, ModelError, ScriptedEngine
 
 QUESTION = "Ann has 17 apples and buys 25 more. How many apples does she have?"
 USER: Any = [{"role": "user", "content": QUESTION}]
+TOOL: Any = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+CALL: Any = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
 ASK: Any = {"model": "scripted", "messages": USER, "seed": 1}
 
 
@@ -84,12 +86,76 @@ BAD: dict[str, tuple[object, int, str, str]] = {
     "n as text": ({**ASK, "n": "3"}, 400, "n", "integer"),
     "hot": ({**ASK, "temperature": 3}, 400, "temperature", "less than or equal to 2"),
     "empty stop": ({**ASK, "stop": ""}, 400, "", "at least one character"),
-    "tools": ({**ASK, "tools": [{"type": "function"}]}, 400, "tools", "no tools"),
+    "half a tool": ({**ASK, "tools": [{"type": "function"}]}, 400, "", "tools.0.function"),
+    "a tool without a name": (
+        {**ASK, "tools": [{"type": "function", "function": {"name": "a b"}}]},
+        400,
+        "",
+        "tools.0.function.name",
+    ),
+    "two tools of a name": ({**ASK, "tools": [TOOL, TOOL]}, 400, "tools", "name of its own"),
+    "a tool that is not there": (
+        {**ASK, "tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "ad"}}},
+        400,
+        "tool_choice",
+        "did you mean 'add'",
+    ),
+    "no tool to require": ({**ASK, "tool_choice": "required"}, 400, "tool_choice", "no tools"),
+    "a required tool": (
+        {**ASK, "tools": [TOOL], "tool_choice": "required"},
+        400,
+        "tool_choice",
+        "'auto' or 'none'",
+    ),
+    "tools for a strategy": (
+        {**ASK, "model": "four", "tools": [TOOL]},
+        400,
+        "tools",
+        "'four' is a strategy",
+    ),
+    "an answer to no call": (
+        {**ASK, "messages": [*USER, {"role": "tool", "content": "5", "tool_call_id": "c1"}]},
+        400,
+        "messages.1.tool_call_id",
+        "unknown call 'c1'",
+    ),
+    "an answer without its call": (
+        {**ASK, "messages": [*USER, {"role": "tool", "content": "5"}]},
+        400,
+        "messages.1.tool_call_id",
+        "names the call it answers",
+    ),
+    "a user who calls": (
+        {**ASK, "messages": [{**USER[0], "tool_calls": [CALL]}]},
+        400,
+        "messages.0.tool_calls",
+        "only the assistant",
+    ),
     "JSON replies": (
         {**ASK, "response_format": {"type": "json_object"}},
         400,
         "response_format",
-        "text",
+        "ask for it in words",
+    ),
+    "JSON replies of a strategy": (
+        {**ASK, "model": "four", "response_format": {"type": "json_object"}},
+        400,
+        "response_format",
+        "'four' is a strategy",
+    ),
+    "likeliest of nothing": ({**ASK, "top_logprobs": 3}, 400, "top_logprobs", "logprobs: true"),
+    "too many likeliest": (
+        {**ASK, "logprobs": True, "top_logprobs": 21},
+        400,
+        "top_logprobs",
+        "less than or equal to 20",
+    ),
+    "no tokens": ({**ASK, "max_tokens": 0}, 400, "max_tokens", "at least 1"),
+    "a reply without a beginning": (
+        {**ASK, "continue_final_message": True, "add_generation_prompt": False},
+        400,
+        "continue_final_message",
+        "assistant's text",
     ),
     "penalty": ({**ASK, "presence_penalty": 0.5}, 400, "presence_penalty", "0"),
     "unknown strategy": (

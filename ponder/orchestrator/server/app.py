@@ -14,6 +14,7 @@ from contextlib import ExitStack, aclosing
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ponder.orchestrator.server.access import Access
 from ponder.orchestrator.server.answering import Answering, Asked
@@ -140,10 +141,13 @@ class _Server:
 
     async def _body(self, request: Request) -> bytes:
         parts, size = list[bytes](), 0
-        async for part in request.stream():
-            size += len(part)
-            self._access.check_size(size)
-            parts.append(part)
+        try:
+            async for part in request.stream():
+                size += len(part)
+                self._access.check_size(size)
+                parts.append(part)
+        except ClientDisconnect as error:
+            raise ClientGone from error
         return b"".join(parts)
 
     def _described(self, name: str) -> dict[str, object]:

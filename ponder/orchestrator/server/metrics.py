@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -27,6 +27,7 @@ class Metrics:
         self._tokens = Counter(
             "ponder_tokens", "Tokens of answered requests.", ("kind",), registry=self._registry
         )
+        self._kinds = {f.name: self._tokens.labels(kind=f.name) for f in fields(Usage)}
         self._seconds = Histogram(
             "ponder_request_seconds",
             "From request to the end of its reply.",
@@ -36,8 +37,8 @@ class Metrics:
     def ended(self, model: str, status: int, seconds: float, usage: Usage) -> None:
         self._requests.labels(model=model, status=str(status)).inc()
         self._seconds.observe(seconds)
-        for kind, count in asdict(usage).items():
-            self._tokens.labels(kind=kind).inc(count)
+        for kind, counter in self._kinds.items():
+            counter.inc(getattr(usage, kind))
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

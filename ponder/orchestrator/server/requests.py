@@ -37,7 +37,7 @@ class Options(Strict):
 
     strategy: str | dict[str, Any] | None = None  # Any: checked by the strategy notation
     """The name of a strategy, or one written out as in YAML; `model` then names the engine."""
-    budget: Limits = Limits()
+    budget: Limits = Field(default_factory=Limits)
     instruction: str | None = None
     """In place of the one that asks for a final answer in a box; empty for none."""
 
@@ -60,7 +60,7 @@ class Request(Strict):
     stream: bool = False
     stream_options: StreamOptions | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
-    ponder: Options = Options()
+    ponder: Options = Field(default_factory=Options)
     # Nothing here reads these; they change nothing about the reply.
     user: str | None = None
     metadata: dict[str, str] | None = None

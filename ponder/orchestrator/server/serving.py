@@ -75,19 +75,23 @@ async def serve(
         )
     from ponder.orchestrator.server.draining import serve_until_told
 
-    listening = _listen(host, port)
+    listening = listen(host, port)
     where = f"http://{host}:{listening.getsockname()[1]}/v1"
     greeting = f"serving {', '.join(catalogue.names)} at {where}; Ctrl-C stops"
     await serve_until_told(runtime, catalogue, settings, listening, started=lambda: told(greeting))
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raises `InputError` where there can be none."""
     if not 0 <= port <= 65_535:
         raise InputError(f"port is {port!r}; it must be 0 (any free one) to 65535")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        made = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise InputError(
             f"cannot listen on {host!r} port {port!r}: {error.strerror or error}; give another"
         ) from error
+    # asyncio turns Nagle's delay off where a socket says that it is TCP, and one made like that does
+    # not say so until it is looked at anew: replies would wait 40 ms for an acknowledgement.
+    return socket.socket(fileno=made.detach())

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,8 +123,9 @@ class Soak:
             for _ in range(CLIENTS):
                 clients.create_task(self._client(plan))
 
-    async def _client(self, plan: Generator[int] | object) -> None:
-        for _ in plan:  # type: ignore[attr-defined]  # shared: each number goes to one client
+    async def _client(self, plan: Iterator[int]) -> None:
+        """Clients share a plan: each number of it goes to one."""
+        for _ in plan:
             kind = self.chance.choice(self.kinds)
             if self.chance.random() < LEAVERS:
                 await self._leave(kind)

@@ -211,9 +211,10 @@ async def _told(_: Request, error: Exception) -> Response:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
+    what = "this route takes another method" if status == 405 else "no such route"
     refused = Refusal(
         status=status,
-        message=f"{request.method} {request.url.path}: no such route",
+        message=f"{request.method} {request.url.path}: {what}; docs/server.md lists them",
         kind="invalid_request_error",
         code="not_found",
     )

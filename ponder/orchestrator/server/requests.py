@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
+from ponder.orchestrator.server.malformed import told
 from ponder.orchestrator.server.refusals import Refusal, invalid
 from ponder.orchestrator.server.turns import (
     JSON,
@@ -19,7 +20,6 @@ from ponder.orchestrator.server.turns import (
     check_choice,
     check_turns,
 )
-from ponder.runtime import unknown
 
 T = TypeVar("T", bound="Request")
 
@@ -215,18 +215,9 @@ def read(kind: type[T], raw: bytes) -> T:
     try:
         request = kind.model_validate_json(raw)
     except ValidationError as error:
-        raise _told(kind, error) from error
+        raise told(kind.model_fields, error, raw) from error
     request.check()
     return request
-
-
-def _told(kind: type[Request], error: ValidationError) -> Refusal:
-    first = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        return invalid(unknown("setting", place, kind.model_fields), field=place)
-    where = f"{place}: " if place else "the body: "
-    return invalid(f"{where}{first['msg']}", field=place or None)
 
 
 def _unsupported(name: str, value: object, allowed: str) -> Refusal:

@@ -92,6 +92,6 @@ def listen(host: str, port: int) -> socket.socket:
         raise InputError(
             f"cannot listen on {host!r} port {port!r}: {error.strerror or error}; give another"
         ) from error
-    # asyncio turns Nagle's delay off where a socket says that it is TCP, and one made like that does
-    # not say so until it is looked at anew: replies would wait 40 ms for an acknowledgement.
+    # asyncio turns Nagle's delay off where a socket says that it is TCP, and one made like that
+    # says so only when it is looked at anew: replies would wait 40 ms for an acknowledgement.
     return socket.socket(fileno=made.detach())

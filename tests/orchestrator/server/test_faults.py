@@ -18,6 +18,7 @@ import pytest
 from served import Served, served
 
 from ponder.orchestrator import ServerSettings
+from ponder.orchestrator.server.serving import listen
 from ponder.runtime import BranchPath, ModelError, ScriptedEngine
 
 QUESTION = "Ann has 17 apples and buys 25 more. How many apples does she have?"
@@ -53,7 +54,7 @@ BAD: dict[str, tuple[object, int, str, str]] = {
     "not JSON": (b"{", 400, "", "JSON"),
     "not UTF-8": (b'{"model": "\xff"}', 400, "", ""),
     "not an object": ([], 400, "", ""),
-    "no model": ({"messages": USER}, 400, "model", "required"),
+    "no model": ({"messages": USER}, 400, "model", "model is missing; it is required"),
     "unknown model": ({**ASK, "model": "scriptd"}, 404, "model", "did you mean 'scripted'"),
     "unknown setting": ({**ASK, "temprature": 1}, 400, "temprature", "did you mean 'temperature'"),
     "no messages": ({**ASK, "messages": []}, 400, "messages", "at least 1"),
@@ -67,8 +68,33 @@ BAD: dict[str, tuple[object, int, str, str]] = {
         {**ASK, "messages": [{"role": "robot", "content": "x"}]},
         400,
         "messages.0.role",
-        "assistant",
+        "messages.0.role is 'robot'; it should be 'system', 'developer', 'user', 'assistant' or",
     ),
+    "an image": (
+        {**ASK, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        400,
+        "messages.0.content.0.type",
+        "is 'image_url'; it should be 'text'",
+    ),
+    "tokens for a chat": (
+        {**ASK, "messages": [{"role": "user", "content": [1, 2]}]},
+        400,
+        "messages.0.content.0",
+        "messages.0.content.0 is 1;",
+    ),
+    "tool_choice": (
+        {**ASK, "tool_choice": "sometimes"},
+        400,
+        "tool_choice",
+        "'sometimes'; it should be 'none', 'auto' or 'required'",
+    ),
+    "more in a turn": (
+        {**ASK, "messages": [{**USER[0], "mood": "x" * 200}]},
+        400,
+        "messages.0.mood",
+        "messages.0.mood is nothing that is known here",
+    ),
+    "a long value": ({**ASK, "n": "x" * 200}, 400, "n", "xxx...; it should be a valid integer"),
     "null content": (
         {**ASK, "messages": [{"role": "user", "content": None}]},
         400,
@@ -180,7 +206,7 @@ BAD: dict[str, tuple[object, int, str, str]] = {
         {**ASK, "model": "four", "ponder": {"budget": {"tokens": -1}}},
         400,
         "ponder.budget.tokens",
-        "greater than or equal to 1",
+        "ponder.budget.tokens is -1; it should be greater than or equal to 1",
     ),
     "endless budget": (
         {**ASK, "model": "four", "ponder": {"budget": {"tokens": 10**9}}},
@@ -288,10 +314,19 @@ def test_a_client_that_leaves_closes_its_branches(model: str, stream: bool, read
         assert post(server, ASK)[0] == 200
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_harm(server: Served) -> None:
+def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_harm(
+    server: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.create_connection((server.host, server.port)) as connection:
         connection.sendall(head(99) + b"{")
     assert post(server, ASK)[0] == 200
+    assert not caplog.records, "it is nobody's fault"
+
+
+def test_a_listening_socket_says_that_it_is_tcp() -> None:
+    """Else asyncio leaves Nagle's delay on, and each reply waits for an acknowledgement."""
+    with listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 def test_two_hundred_clients_at_once_do_not_mix() -> None:

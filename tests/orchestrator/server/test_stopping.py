@@ -79,7 +79,11 @@ def asking(server: Process, *asked: dict[str, Any]) -> Generator[list[Future[Rep
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_requests_under_way_end_and_new_ones_are_sent_away(how: signal.Signals) -> None:
-    asked = [{"seed": 12}, {"seed": 12, "stream": True}, {"seed": 12, "model": "two"}]
+    asked: list[dict[str, Any]] = [
+        {"seed": 12},
+        {"seed": 12, "stream": True},
+        {"seed": 12, "model": "two"},
+    ]
     with process(20) as server, asking(server, *asked) as running:
         server.child.send_signal(how)
         until(lambda: server.get("healthz")[0] == 503)
@@ -95,7 +99,11 @@ def test_requests_under_way_end_and_new_ones_are_sent_away(how: signal.Signals) 
 
 
 def test_who_is_still_there_when_time_is_up_is_told() -> None:
-    asked = [{"seed": 900}, {"seed": 900, "stream": True}, {"seed": 900, "model": "two"}]
+    asked: list[dict[str, Any]] = [
+        {"seed": 900},
+        {"seed": 900, "stream": True},
+        {"seed": 900, "model": "two"},
+    ]
     with process(0.2) as server, asking(server, *asked) as running:
         server.child.send_signal(signal.SIGTERM)
         whole, streamed, thought = (request.result() for request in running)

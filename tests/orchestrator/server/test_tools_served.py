@@ -70,7 +70,8 @@ def test_calls_come_back_as_calls_and_the_rest_as_text(client: openai.OpenAI) ->
 
 def test_a_stream_joins_to_the_same_reply(client: openai.OpenAI) -> None:
     whole = ask(client, tools=[ADD], n=16, seed=1)
-    texts, calls, ends = [""] * 16, [None] * 16, [""] * 16
+    texts, ends = [""] * 16, [""] * 16
+    calls: list[Any] = [()] * 16
     for chunk in ask(client, tools=[ADD], n=16, seed=1, stream=True):
         for choice in chunk.choices:
             texts[choice.index] += choice.delta.content or ""
@@ -79,10 +80,10 @@ def test_a_stream_joins_to_the_same_reply(client: openai.OpenAI) -> None:
     for i, choice in enumerate(whole.choices):
         assert texts[i] == (choice.message.content or "")
         assert ends[i] == choice.finish_reason
-        streamed = [(c.id, c.function.name, c.function.arguments) for c in calls[i] or ()]
+        streamed = [(c.id, c.function.name, c.function.arguments) for c in calls[i]]
         made = choice.message.tool_calls or ()
         assert streamed == [(c.id, c.function.name, c.function.arguments) for c in made]
-        assert [c.index for c in calls[i] or ()] == list(range(len(made)))
+        assert [c.index for c in calls[i]] == list(range(len(made)))
 
 
 def test_a_whole_conversation_with_a_tool(client: openai.OpenAI) -> None:

@@ -36,6 +36,13 @@ def serve(
     concurrency: Concurrency = 64,
     most_requests: Annotated[int, typer.Option(help="Answered at once; more get a 429.")] = 64,
     most_tokens: Annotated[int, typer.Option(help="That one choice may cost.")] = 1_000_000,
+    pages: Annotated[
+        int | None,
+        typer.Option(help="KV pages of 16 tokens; by default a quarter of the memory."),
+    ] = None,
+    drain: Annotated[
+        float, typer.Option(help="Seconds that requests under way get, told to stop.")
+    ] = 30.0,
     key_file: Annotated[
         Path | None, typer.Option(help="API keys, one a line; without it the door is open.")
     ] = None,
@@ -44,10 +51,13 @@ def serve(
     from ponder import orchestrator
 
     settings = orchestrator.ServerSettings(
-        keys=orchestrator.read_keys(key_file), most_requests=most_requests, most_tokens=most_tokens
+        keys=orchestrator.read_keys(key_file),
+        most_requests=most_requests,
+        most_tokens=most_tokens,
+        grace=drain,
     )
     offered = orchestrator.served_strategies(strategy or [])
-    engine = opening(model, weights, base_url, probe, False)
+    engine = opening(model, weights, base_url, probe, False, pages)
 
     async def run() -> None:
         async with opened(engine, concurrency) as runtime:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def opening(
-    model: str, weights: str, base_url: str | None, probe: bool, allow_fallback: bool
+    model: str,
+    weights: str,
+    base_url: str | None,
+    probe: bool,
+    allow_fallback: bool,
+    pages: int | None = None,
 ) -> Callable[[], Engine]:
     """What opens the engine that the options ask for."""
     from ponder.runtime import open_engine
@@ -28,6 +33,7 @@ def opening(
         open_engine,
         model,
         weights=weights,
+        pages=pages,
         base_url=base_url,
         probe=probe,
         allow_fallback=allow_fallback,

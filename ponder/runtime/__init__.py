@@ -1,6 +1,7 @@
 """What runs models: tokens in; tokens, log-probabilities and scores out."""
 
 from ponder.runtime.api import Branch, Engine
+from ponder.runtime.chat import Chat, chat_refusal, unmet
 from ponder.runtime.errors import (
     BranchClosed,
     BudgetExceeded,
@@ -18,6 +19,7 @@ from ponder.runtime.runners.choice import Platform, describe_platform
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.stats import EngineStats, EngineTime
+from ponder.runtime.tool_calls import OPENING, without_calls
 from ponder.runtime.values import (
     Capabilities,
     Delta,
@@ -35,12 +37,14 @@ from ponder.runtime.values import (
 )
 
 __all__ = [
+    "OPENING",
     "Branch",
     "BranchClosed",
     "BranchPath",
     "BudgetExceeded",
     "Capabilities",
     "CapabilityError",
+    "Chat",
     "ContextOverflow",
     "Delta",
     "Engine",
@@ -65,9 +69,12 @@ __all__ = [
     "SpliceMode",
     "ToolCall",
     "Usage",
+    "chat_refusal",
     "describe_platform",
     "known_models",
     "load_model",
     "open_engine",
     "unknown",
+    "unmet",
+    "without_calls",
 ]

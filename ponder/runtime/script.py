@@ -4,11 +4,13 @@ next character. A token is a Unicode code point.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from ponder.runtime.values import Prompt, Sampling
+from ponder.runtime.chat import Chat
+from ponder.runtime.values import Prompt, Sampling, ToolCall
 
 Script = Callable[[str], Mapping[str, float]]
 """From the rendered prompt to replies and their weights (positive, any sum)."""
@@ -36,10 +38,20 @@ def arithmetic(prompt: str) -> Mapping[str, float]:
 
 
 def render(prompt: Prompt) -> str:
-    """Chat turns as `role: content` lines; text as it is."""
+    """Chat turns as `role: content` lines, after one of the tools; text as it is."""
     if isinstance(prompt, str):
         return prompt
-    return "".join(f"{m.role}: {m.content}\n" for m in prompt) + "assistant: "
+    tools = Chat.of(prompt).tools
+    lines = [f"tools: {json.dumps(tools, ensure_ascii=False)}\n"] if tools else []
+    for message in prompt:
+        calls = "".join(_call(call) for call in message.tool_calls)
+        lines.append(f"{message.role}: {message.content}{calls}\n")
+    return "".join(lines) + "assistant: "
+
+
+def _call(call: ToolCall) -> str:
+    said = f'{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}'
+    return f"<tool_call>{said}</tool_call>"
 
 
 def next_token(script: Script, prompt: str, said: str) -> dict[int, float]:

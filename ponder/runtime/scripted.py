@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from ponder.runtime.chat import TOOLS, check_chat, offers_tools
 from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
 from ponder.runtime.script import Script, arithmetic, render, spell
 from ponder.runtime.scripted_branch import ScriptedBranch
@@ -52,6 +53,7 @@ class ScriptedEngine:
             live_views=False,
             hidden_states=False,
             heads=tuple(heads or {}),
+            chat=frozenset({TOOLS}),
         )
         self.context_length = context_length
         self.script = script
@@ -69,6 +71,7 @@ class ScriptedEngine:
             raise CapabilityError(
                 f"engine {self.name!r} has no adapter {adapter!r}; open without one"
             )
+        check_chat(prompt, self.capabilities, self.name)
         text = render(prompt)
         if len(text) >= self.context_length:
             raise ContextOverflow(
@@ -79,7 +82,8 @@ class ScriptedEngine:
         charge = Usage(prompt=len(text))
         self.charge(charge)
         self._opened += 1
-        return ScriptedBranch(self, path, [ord(c) for c in text], len(text), charge)
+        tokens, tools = [ord(c) for c in text], offers_tools(prompt)
+        return ScriptedBranch(self, path, tokens, len(text), charge, tools=tools)
 
     def count(self, prompt: Prompt) -> int:
         return len(render(prompt))

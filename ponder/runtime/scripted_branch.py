@@ -18,6 +18,7 @@ from ponder.runtime.gate import Gate
 from ponder.runtime.script import END, VOCABULARY, next_token, spell, truncate
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.tokens import check_range, moved
+from ponder.runtime.tool_calls import with_calls
 from ponder.runtime.values import (
     Delta,
     Finish,
@@ -47,7 +48,10 @@ class ScriptedBranch:
         prompt_length: int,
         charge: Usage,
         parent: ScriptedBranch | None = None,
+        *,
+        tools: bool = False,
     ) -> None:
+        """With `tools` on offer, calls are read out of replies."""
         self.path = path
         self.usage = charge
         self._engine = engine
@@ -58,6 +62,7 @@ class ScriptedBranch:
         self._own = len(tokens) if parent else 0
         self._gate = Gate(path, engine.name, engine.check_open)
         self.pin, self.unpin = self._gate.pin, self._gate.unpin
+        self._tools = tools
         engine.adopt(+1)
 
     @property
@@ -83,6 +88,7 @@ class ScriptedBranch:
                 self._prompt,
                 Usage(),
                 self,
+                tools=self._tools,
             )
             for i in range(n)
         ]
@@ -137,13 +143,14 @@ class ScriptedBranch:
 
     def _segment(self, start: int, logprobs: Sequence[float], finish: Finish) -> Segment:
         drawn = tuple(self._tokens[start:])
-        return Segment(
+        segment = Segment(
             text=spell(drawn),
             tokens=drawn,
             logprobs=tuple(logprobs),
             finish=finish if self._gate.open else Finish.CANCELLED,
             usage=Usage(decoded=len(drawn)),
         )
+        return with_calls(segment, self.path, start) if self._tools else segment
 
     async def append(self, text: str) -> None:
         self._gate.check("append to")

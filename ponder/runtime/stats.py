@@ -66,3 +66,5 @@ class EngineStats:
     """Times a branch lost its KV to make room; its tokens were recomputed later."""
     branches: int
     """Open branches."""
+    pages_cached: int = 0
+    """Those of `pages_held` that the prefix cache alone holds: free for whoever needs them."""

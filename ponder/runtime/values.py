@@ -14,16 +14,32 @@ from ponder.runtime.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool the model wants called."""
+
+    id: str
+    name: str
+    arguments: str
+    """A JSON object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One turn of a chat; the engine renders turns with the model's own chat template."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of an assistant's turn."""
+    tool_call_id: str = ""
+    """Of a tool's turn: the call that it answers."""
+    name: str = ""
+    """Of who speaks, where a template or an endpoint cares."""
 
 
 Prompt = str | Sequence[Message]
 """Raw text, taken as it is, or chat turns, rendered with the model's template and opened for the
-assistant's reply.
+assistant's reply. Turns may be a `Chat`, which brings tools along.
 """
 
 
@@ -142,20 +158,11 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
-    """A tool the model wants called."""
-
-    id: str
-    name: str
-    arguments: str
-    """A JSON object, as the model wrote it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
     """What one `extend` committed."""
 
     text: str
+    """As it was drawn: calls that an engine read out of it are in it too."""
     tokens: tuple[int, ...]
     """In the units of `Branch.tokens`; `usage.decoded` counts what the model drew."""
     logprobs: tuple[float, ...]
@@ -233,6 +240,8 @@ class Capabilities:
     """Branches can see others' tails grow (`share`)."""
     stream: bool
     """`stream` gives pieces as they are drawn, not all at the end."""
+    chat: frozenset[str] = frozenset()
+    """Fields of `Chat` that it obeys, or passes on to who does."""
 
     @classmethod
     def everything(
@@ -243,6 +252,7 @@ class Capabilities:
         live_views: bool,
         hidden_states: bool,
         heads: tuple[str, ...],
+        chat: frozenset[str] = frozenset(),
     ) -> Capabilities:
         """What an engine that owns its model and its KV can do."""
         return cls(
@@ -261,4 +271,5 @@ class Capabilities:
             hidden_states=hidden_states,
             heads=heads,
             stream=True,
+            chat=chat,
         )

@@ -14,9 +14,11 @@ from scripted_endpoint import Json
 from ponder.runtime import (
     BranchPath,
     CapabilityError,
+    Chat,
     Finish,
     InputError,
     Message,
+    Prompt,
     Sampling,
     Segment,
     SpliceMode,
@@ -222,12 +224,34 @@ def test_what_an_endpoint_cannot_do_is_refused(server: Server) -> None:
 
 def test_tools_and_other_fields_are_passed_through(server: Server) -> None:
     tool = {"type": "function", "function": {"name": "add", "parameters": {}}}
+    call = ToolCall(id="c1", name="add", arguments='{"a": 1}')
+    turns = (
+        *TURNS,
+        Message(role="assistant", content="", tool_calls=(call,)),
+        Message(role="tool", content="5", tool_call_id="c1", name="add"),
+    )
     engine = connect("all", base_url=server.url)
-    asyncio.run(forked(engine.sending({"tools": [tool], "service": "fast"}), 1))
-    assert server.requests[-1]["tools"] == [tool]
-    assert server.requests[-1]["service"] == "fast"
-    asyncio.run(forked(engine, 1))
-    assert "tools" not in server.requests[-1]
+
+    async def sent(prompt: Prompt) -> Json:
+        async with await engine.open(prompt, path=PATH) as branch:
+            await branch.extend(ALL)
+        return server.requests[-1]
+
+    wishes = {"tools": [tool], "tool_choice": "required", "response_format": {"type": "text"}}
+    body = asyncio.run(sent(Chat(messages=turns, fields=wishes)))
+    assert {name: body[name] for name in wishes} == wishes
+    function = {"name": "add", "arguments": '{"a": 1}'}
+    assert body["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "c1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "content": "5", "tool_call_id": "c1", "name": "add"},
+    ]
+    assert "tools" not in asyncio.run(sent(TURNS))
+    with pytest.raises(CapabilityError, match="does not obey 'servce'; known: parallel_tool"):
+        asyncio.run(sent(Chat(messages=TURNS, fields={"servce": "fast"})))
 
 
 def test_endpoints_are_for_openai_models_alone() -> None:

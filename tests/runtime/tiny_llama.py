@@ -19,6 +19,8 @@ VOCABULARY = 258
 class ByteTokenizer:
     """A token is a byte; 256 ends a turn."""
 
+    tools = False
+
     def __init__(self, *, ends: bool = True) -> None:
         self.end_tokens = frozenset([EOS] if ends else [])
 

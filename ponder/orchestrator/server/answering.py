@@ -12,12 +12,12 @@ from ponder.orchestrator.notation import from_data
 from ponder.orchestrator.server.catalogue import Catalogue
 from ponder.orchestrator.server.decoding import Decoding, decode
 from ponder.orchestrator.server.events import Event
-from ponder.orchestrator.server.refusals import invalid
+from ponder.orchestrator.server.refusals import Refusal, invalid
 from ponder.orchestrator.server.requests import ChatRequest, CompletionRequest, Limits
 from ponder.orchestrator.server.settings import ServerSettings
 from ponder.orchestrator.server.thinking import Thinking, think, with_sampling
 from ponder.orchestrator.solving import Runtime
-from ponder.runtime import BranchPath, Engine, Prompt, Sampling, unknown
+from ponder.runtime import BranchPath, Chat, Engine, Prompt, Sampling, chat_refusal, unknown, unmet
 from ponder.verifiers import Question
 
 Asked = ChatRequest | CompletionRequest
@@ -62,10 +62,7 @@ class Answering:
         return offered.strategies.get(name), engine
 
     def _thinking(self, asked: Asked, strategy: Expression, seed: int) -> Thinking:
-        if asked.wants_scores:
-            raise invalid("a strategy gives no log-probabilities of tokens", field="logprobs")
-        if asked.logit_bias:
-            raise invalid("a strategy takes no logit_bias", field="logit_bias")
+        _check_thinking(asked)
         changes: dict[str, object] = {
             name: value
             for name, value in (
@@ -100,28 +97,92 @@ class Answering:
                 "for strategies; name one as `model`",
                 field="ponder",
             )
-        prompt = _prompt(asked)
-        context = engine.capabilities.context_length
-        room = self._settings.most_tokens if context is None else context - engine.count(prompt)
+        _check_scores(asked, engine)
+        prompt, begun = _prompt(asked, engine)
+        echo = asked.text if isinstance(asked, CompletionRequest) and asked.echo else ""
         return Decoding(
             prompt=prompt,
-            sampling=Sampling(
-                max_tokens=max(1, min(asked.limit or room, self._settings.most_tokens)),
-                temperature=1.0 if asked.temperature is None else asked.temperature,
-                top_p=1.0 if asked.top_p is None else asked.top_p,
-                stop=asked.stops,
-                bias=_bias(asked),
-            ),
+            begun=begun,
+            sampling=None if asked.limit == 0 else self._sampling(asked, engine, prompt),
             choices=asked.n,
             path=BranchPath(seed, ("serve",)),
+            live=asked.stream,
             scores=asked.wants_scores,
+            likeliest=asked.likeliest,
+            echo=echo,
+            tools=isinstance(prompt, Chat) and bool(prompt.tools),
+        )
+
+    def _sampling(self, asked: Asked, engine: Engine, prompt: Prompt) -> Sampling:
+        most, context = self._settings.most_tokens, engine.capabilities.context_length
+        # Counting reads the whole prompt; an engine ends at its context by itself.
+        if asked.limit is None and context is not None:
+            most = max(1, min(most, context - engine.count(prompt)))
+        return Sampling(
+            max_tokens=min(asked.limit or most, most),
+            temperature=1.0 if asked.temperature is None else asked.temperature,
+            top_p=1.0 if asked.top_p is None else asked.top_p,
+            stop=asked.stops,
+            bias=_bias(asked),
         )
 
 
-def _prompt(asked: Asked) -> Prompt:
+def _check_thinking(asked: Asked) -> None:
+    """Raises `Refusal` for what a strategy, which weighs whole replies, cannot do."""
+    if asked.wants_scores:
+        raise invalid("a strategy gives no log-probabilities of tokens", field="logprobs")
+    if asked.logit_bias:
+        raise invalid("a strategy takes no logit_bias", field="logit_bias")
+    if asked.echoes:
+        raise invalid("a strategy answers, and echoes nothing", field="echo")
+    if not isinstance(asked, ChatRequest):
+        return
+    for name in asked.fields:
+        raise invalid(
+            f"{asked.model!r} is a strategy, which weighs replies of plain text; send {name} to a "
+            "model of owned_by 'ponder-engine' (GET /v1/models)",
+            field=name,
+            code="unsupported",
+        )
+    if asked.messages[-1].role != "user":
+        raise invalid(
+            f"the last message is the {asked.messages[-1].role}'s; a strategy answers the user's",
+            field="messages",
+        )
+
+
+def _check_scores(asked: Asked, engine: Engine) -> None:
+    """Raises `Refusal` where the engine does not tell what is asked for."""
+    able, name = engine.capabilities, asked.model
+    if asked.wants_scores and not (able.logprobs and able.token_ids):
+        raise _untold(name, "log-probabilities of single tokens", "logprobs")
+    if asked.wants_scores and asked.echoes and not able.prompt_logprobs:
+        raise _untold(name, "log-probabilities of given text", "echo")
+    if asked.likeliest and not able.logits:
+        raise _untold(name, "log-probabilities of other tokens", "top_logprobs")
+
+
+def _untold(name: str, what: str, field: str) -> Refusal:
+    return invalid(
+        f"model {name!r} tells no {what}; leave {field} out", field=field, code="unsupported"
+    )
+
+
+def _prompt(asked: Asked, engine: Engine) -> tuple[Prompt, str]:
+    """The prompt, and how the reply begins already."""
     if isinstance(asked, CompletionRequest):
-        return asked.text
-    return [turn.message() for turn in asked.messages]
+        return asked.text, ""
+    turns, begun = asked.messages, ""
+    if asked.continue_final_message:
+        turns, begun = turns[:-1], turns[-1].text
+    able, fields = engine.capabilities, asked.fields
+    if fields.get("tool_choice") == "none" and "tool_choice" not in able.chat:
+        fields = {k: v for k, v in fields.items() if k == "response_format"}
+    chat = Chat(messages=tuple(turn.message() for turn in turns), fields=fields)
+    missing = unmet(chat, able)
+    if missing is not None:
+        raise invalid(chat_refusal(asked.model, missing), field=missing, code="unsupported")
+    return chat, begun
 
 
 def _question(asked: Asked) -> Question:

@@ -14,11 +14,12 @@ from contextlib import ExitStack, aclosing
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ponder.orchestrator.server.access import Access
 from ponder.orchestrator.server.answering import Answering, Asked
 from ponder.orchestrator.server.catalogue import Catalogue
-from ponder.orchestrator.server.clients import ClientGone, unless_gone
+from ponder.orchestrator.server.clients import ClientGone, Cut, unless_gone
 from ponder.orchestrator.server.events import Event, Total
 from ponder.orchestrator.server.metrics import Metrics
 from ponder.orchestrator.server.refusals import Refusal, refusal
@@ -30,16 +31,23 @@ from ponder.orchestrator.solving import Runtime
 from ponder.runtime import PonderError, Usage
 
 
-def make_app(runtime: Runtime, catalogue: Catalogue, settings: ServerSettings) -> FastAPI:
-    """An application that answers with the runtime's engines; they stay their owner's to close."""
-    server = _Server(runtime, catalogue, settings)
+def make_app(
+    runtime: Runtime,
+    catalogue: Catalogue,
+    settings: ServerSettings,
+    access: Access | None = None,
+) -> FastAPI:
+    """An application that answers with the runtime's engines; they stay their owner's to close.
+    `access` is for whoever is going to drain it.
+    """
+    server = _Server(runtime, catalogue, settings, access or Access(settings))
     app = FastAPI(title="Ponder", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_api_route("/healthz", server.health, methods=["GET"])
-    app.add_api_route("/metrics", server.measured, methods=["GET"])
-    app.add_api_route("/v1/models", server.models, methods=["GET"])
-    app.add_api_route("/v1/models/{name:path}", server.model, methods=["GET"])
-    app.add_api_route("/v1/chat/completions", server.chat, methods=["POST"])
-    app.add_api_route("/v1/completions", server.complete, methods=["POST"])
+    app.add_route("/healthz", server.health, methods=["GET"])
+    app.add_route("/metrics", server.measured, methods=["GET"])
+    app.add_route("/v1/models", server.models, methods=["GET"])
+    app.add_route("/v1/models/{name:path}", server.model, methods=["GET"])
+    app.add_route("/v1/chat/completions", server.chat, methods=["POST"])
+    app.add_route("/v1/completions", server.complete, methods=["POST"])
     for kind in (Refusal, PonderError, Exception):
         app.add_exception_handler(kind, _told)
     app.add_exception_handler(HTTPException, _no_route)
@@ -49,15 +57,22 @@ def make_app(runtime: Runtime, catalogue: Catalogue, settings: ServerSettings) -
 class _Server:
     """Answers requests; counts each as it ends."""
 
-    def __init__(self, runtime: Runtime, catalogue: Catalogue, settings: ServerSettings) -> None:
+    def __init__(
+        self, runtime: Runtime, catalogue: Catalogue, settings: ServerSettings, access: Access
+    ) -> None:
         self._catalogue = catalogue
         self._answering = Answering(runtime, catalogue, settings)
-        self._access = Access(settings)
+        self._access = access
         self._metrics = Metrics(catalogue.engines, lambda: self._access.under_way)
         self._created = int(time.time())
 
-    async def health(self) -> Response:
-        return JSONResponse({"status": "ok", "requests_under_way": self._access.under_way})
+    async def health(self, _: Request) -> Response:
+        draining = self._access.draining
+        told = {"status": "draining" if draining else "ok"}
+        return JSONResponse(
+            {**told, "requests_under_way": self._access.under_way},
+            status_code=503 if draining else 200,
+        )
 
     async def measured(self, request: Request) -> Response:
         self._access.check_key(request.headers.get("authorization"))
@@ -68,7 +83,8 @@ class _Server:
         names = self._catalogue.names
         return JSONResponse({"object": "list", "data": [self._described(name) for name in names]})
 
-    async def model(self, request: Request, name: str) -> Response:
+    async def model(self, request: Request) -> Response:
+        name = str(request.path_params["name"])
         self._access.check_key(request.headers.get("authorization"))
         self._catalogue.check(name)
         return JSONResponse(self._described(name))
@@ -92,6 +108,9 @@ class _Server:
         except ClientGone:
             visit.end(GONE)
             return Response(status_code=GONE)
+        except Cut as error:
+            visit.end(self._access.stopped().status)
+            raise self._access.stopped() from error
         except Exception as error:
             visit.end(refusal(error).status)
             raise
@@ -104,12 +123,12 @@ class _Server:
         events = visit.watched(self._answering.events(asked, seed))
         if not asked.stream:
             reply = Reply(header, asked.n)
-            await unless_gone(request.receive, _collect(events, reply))
+            await unless_gone(request.receive, self._access.cut, _collect(events, reply))
             visit.end(OK)
             return JSONResponse(reply.whole())
         # What is wrong with a request shows before its first event, while there is a status to say
         # so with.
-        first = await unless_gone(request.receive, _first(events))
+        first = await unless_gone(request.receive, self._access.cut, _first(events))
         wanted = asked.stream_options is not None and asked.stream_options.include_usage
         source = texts(_chained(first, events), header, asked.n, with_usage=wanted)
         kept = held.pop_all()
@@ -118,14 +137,17 @@ class _Server:
             kept.close()
             visit.end(status)
 
-        return EventStream(source, ended)
+        return EventStream(source, self._access, ended)
 
     async def _body(self, request: Request) -> bytes:
         parts, size = list[bytes](), 0
-        async for part in request.stream():
-            size += len(part)
-            self._access.check_size(size)
-            parts.append(part)
+        try:
+            async for part in request.stream():
+                size += len(part)
+                self._access.check_size(size)
+                parts.append(part)
+        except ClientDisconnect as error:
+            raise ClientGone from error
         return b"".join(parts)
 
     def _described(self, name: str) -> dict[str, object]:
@@ -189,9 +211,10 @@ async def _told(_: Request, error: Exception) -> Response:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
+    what = "this route takes another method" if status == 405 else "no such route"
     refused = Refusal(
         status=status,
-        message=f"{request.method} {request.url.path}: no such route",
+        message=f"{request.method} {request.url.path}: {what}; docs/server.md lists them",
         kind="invalid_request_error",
         code="not_found",
     )

@@ -15,18 +15,26 @@ class ClientGone(Exception):
     """The client closed its connection; nobody waits for the reply."""
 
 
-async def unless_gone(receive: Receive, work: Coroutine[object, object, T]) -> T:
-    """The result of `work`, which is cancelled, to its end, when the client leaves first.
+class Cut(Exception):
+    """The server stops, and waits for the reply no longer."""
+
+
+async def unless_gone(
+    receive: Receive, cut: asyncio.Future[None], work: Coroutine[object, object, T]
+) -> T:
+    """The result of `work`, which is cancelled, to its end, when the client leaves first or the
+    server must go.
 
     Raises:
-        ClientGone: it left.
+        ClientGone: the client left.
+        Cut: `cut` is done.
     """
     working, leaving = asyncio.create_task(work), asyncio.create_task(_left(receive))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, leaving, cut), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise ClientGone
+        raise Cut if cut.done() else ClientGone
     finally:
         working.cancel()
         leaving.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -16,8 +16,21 @@ from ponder.orchestrator.server.events import (
     finish_reason,
 )
 from ponder.orchestrator.server.merging import merged
-from ponder.orchestrator.server.stops import Held
-from ponder.runtime import Branch, BranchPath, Engine, Prompt, Sampling, Segment
+from ponder.orchestrator.server.scoring import given_scores, likeliest_after, token_scores
+from ponder.orchestrator.server.stops import Held, Uncalled
+from ponder.runtime import (
+    OPENING,
+    Branch,
+    BranchPath,
+    Delta,
+    Engine,
+    Finish,
+    Prompt,
+    Sampling,
+    Segment,
+)
+
+Scores = tuple[TokenScore, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,40 +38,115 @@ class Decoding:
     """What a request asks of an engine."""
 
     prompt: Prompt
-    sampling: Sampling
+    begun: str
+    """How the reply begins already."""
+    sampling: Sampling | None
+    """None draws nothing."""
     choices: int
     path: BranchPath
+    live: bool
+    """Pieces are wanted as they are drawn; else siblings may share one request of an endpoint."""
     scores: bool
+    likeliest: int
+    echo: str
+    """What each choice begins with."""
+    tools: bool
+    """Calls may be in the text."""
 
 
 async def decode(engine: Engine, asked: Decoding) -> AsyncGenerator[Event]:
     """Pieces of every choice as they are drawn; closing it closes the branches."""
     async with await engine.open(asked.prompt, path=asked.path) as root:
+        if asked.begun:
+            await root.append(asked.begun)
         branches = root.fork(asked.choices)
-        streams = [_choice(engine, i, branch, asked) for i, branch in enumerate(branches)]
-        async with aclosing(merged(streams)) as events:
+        given = await given_scores(engine, root) if asked.echo and asked.scores else ()
+        streams = [_choice(engine, i, branch, asked, given) for i, branch in enumerate(branches)]
+        events = streams[0] if len(streams) == 1 else merged(streams)
+        async with aclosing(events):
             async for event in events:
                 yield event
         yield Total(usage=sum((branch.usage for branch in branches), root.usage))
 
 
 async def _choice(
-    engine: Engine, index: int, branch: Branch, asked: Decoding
+    engine: Engine, index: int, branch: Branch, asked: Decoding, given: Scores
 ) -> AsyncGenerator[Event]:
-    held = Held(asked.sampling.stop)
-    async with branch, closing(branch.stream(asked.sampling)) as deltas:
-        async for delta in deltas:
-            text = held.push(delta.text)
-            if delta.segment is not None:
-                text += held.rest()
-            if text:
-                yield Piece(choice=index, text=text)
-            if delta.segment is not None:
-                scores = _scores(engine, delta.segment) if asked.scores else None
-                finish = finish_reason(delta.segment.finish)
-                yield End(choice=index, finish=finish, scores=scores)
+    if asked.echo:
+        yield Piece(choice=index, text=asked.echo)
+    async with branch:
+        if asked.sampling is None:
+            scores = given if asked.scores else None
+            yield End(choice=index, finish="length", scores=scores)
+            return
+        start = len(branch.tokens) if asked.likeliest else 0
+        shown = _Shown(asked.sampling, tools=asked.tools)
+        async with closing(_deltas(branch, asked.sampling, live=asked.live)) as deltas:
+            async for delta in deltas:
+                text = shown.push(delta)
+                if text:
+                    yield Piece(choice=index, text=text)
+                if delta.segment is not None:
+                    scores = None
+                    if asked.scores:
+                        scores = given + await _scores(engine, branch, delta.segment, start, asked)
+                    yield shown.end(index, delta.segment, scores)
 
 
-def _scores(engine: Engine, segment: Segment) -> tuple[TokenScore, ...]:
-    pairs = zip(segment.tokens, segment.logprobs, strict=True)
-    return tuple(TokenScore(token=engine.spell([t]), logprob=value) for t, value in pairs)
+def _deltas(branch: Branch, params: Sampling, *, live: bool) -> AsyncIterator[Delta]:
+    return branch.stream(params) if live else _whole(branch, params)
+
+
+async def _whole(branch: Branch, params: Sampling) -> AsyncGenerator[Delta]:
+    segment = await branch.extend(params)
+    yield Delta(text=segment.text, segment=segment)
+
+
+class _Shown:
+    """Text as the client gets it: without stop strings, and without calls where there are any."""
+
+    def __init__(self, params: Sampling, *, tools: bool) -> None:
+        self._stops = params.stop
+        self._held = Held(params.stop)
+        self._uncalled = Uncalled() if tools else None
+        self._unread = 0
+
+    def push(self, delta: Delta) -> str:
+        text = self._held.push(delta.text)
+        if delta.segment is not None:
+            text += self._held.rest()
+        if self._uncalled is None:
+            return text
+        text = self._uncalled.push(text)
+        if delta.segment is not None:
+            rest = self._uncalled.rest(delta.segment.tool_calls)
+            self._unread = rest.count(OPENING)
+            text += rest
+        return text
+
+    def end(self, index: int, segment: Segment, scores: Scores | None) -> End:
+        return End(
+            choice=index,
+            finish=finish_reason(segment.finish),
+            scores=scores,
+            calls=segment.tool_calls,
+            stopped=_stopped(segment, self._stops),
+            told={"unread_tool_calls": self._unread} if self._unread else None,
+        )
+
+
+def _stopped(segment: Segment, stops: Sequence[str]) -> str | None:
+    if segment.finish is not Finish.STOP:
+        return None
+    return min((s for s in stops if s in segment.text), key=segment.text.index, default=None)
+
+
+async def _scores(
+    engine: Engine, branch: Branch, segment: Segment, start: int, asked: Decoding
+) -> Scores:
+    drawn = segment.tokens
+    others: list[Scores] = []
+    if asked.likeliest and drawn:
+        stop = start + len(drawn)
+        others = await likeliest_after(engine, branch, start, stop, asked.likeliest)
+    return token_scores(engine, drawn, segment.logprobs, others)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ponder.runtime import Finish, Usage
+from ponder.runtime import Finish, ToolCall, Usage
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,11 @@ class Piece:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenScore:
     token: str
-    logprob: float
-    """Nats."""
+    """Empty within a character that several tokens spell; its last token has it."""
+    logprob: float | None
+    """Nats; None for the first token of a prompt."""
+    likeliest: tuple[TokenScore, ...] = ()
+    """Those the model thought likeliest there, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,10 @@ class End:
     choice: int
     finish: FinishReason
     scores: tuple[TokenScore, ...] | None = None
-    """A drawn token each, where they were asked for."""
+    """A token each, drawn or echoed, where they were asked for."""
+    calls: tuple[ToolCall, ...] = ()
+    stopped: str | None = None
+    """The stop string that ended it."""
     told: Mapping[str, object] | None = None
     """What a strategy says of this choice; JSON values."""
 
@@ -58,4 +64,6 @@ Event = Progress | Piece | End | Total
 
 def finish_reason(finish: Finish) -> FinishReason:
     """A budget that ends a decode is a limit on its length."""
+    if finish is Finish.TOOLS:
+        return "tool_calls"
     return "stop" if finish in (Finish.STOP, Finish.EOS) else "length"

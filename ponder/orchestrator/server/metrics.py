@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ponder.runtime import Engine, Usage
+
+GAUGES = ("branches", "pages", "pages_held", "pages_cached", "pages_shared", "steps")
+"""Of `EngineStats`."""
 
 
 class Metrics:
@@ -24,6 +27,7 @@ class Metrics:
         self._tokens = Counter(
             "ponder_tokens", "Tokens of answered requests.", ("kind",), registry=self._registry
         )
+        self._kinds = {f.name: self._tokens.labels(kind=f.name) for f in fields(Usage)}
         self._seconds = Histogram(
             "ponder_request_seconds",
             "From request to the end of its reply.",
@@ -33,8 +37,8 @@ class Metrics:
     def ended(self, model: str, status: int, seconds: float, usage: Usage) -> None:
         self._requests.labels(model=model, status=str(status)).inc()
         self._seconds.observe(seconds)
-        for kind, count in asdict(usage).items():
-            self._tokens.labels(kind=kind).inc(count)
+        for kind, counter in self._kinds.items():
+            counter.inc(getattr(usage, kind))
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
@@ -51,10 +55,11 @@ class _Engines(Collector):
         under_way = GaugeMetricFamily("ponder_requests_under_way", "Requests being answered.")
         under_way.add_metric([], self._under_way())
         yield under_way
-        for name in ("branches", "pages", "pages_held", "pages_shared", "steps"):
+        stats = {name: engine.stats() for name, engine in self._engines.items()}
+        for name in GAUGES:
             gauge = GaugeMetricFamily(
                 f"ponder_engine_{name}", f"{name} of the engine.", labels=["engine"]
             )
-            for engine, served in self._engines.items():
-                gauge.add_metric([engine], getattr(served.stats(), name))
+            for engine, counted in stats.items():
+                gauge.add_metric([engine], getattr(counted, name))
             yield gauge

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ponder.orchestrator.server.events import End, Event, Piece, TokenScore, Total
-from ponder.runtime import Usage
+from ponder.runtime import ToolCall, Usage
 
 JSON = dict[str, Any]
+NEVER = -9999.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +70,13 @@ class Reply:
 
     def _choice(self, index: int, choice: _Choice) -> JSON:
         text, end = "".join(choice.text), choice.end
-        made: JSON = {"index": index, "finish_reason": end.finish if end else None}
-        if self._header.chat:
-            made["message"] = {"role": "assistant", "content": text, "refusal": None}
-            made["logprobs"] = chat_scores(end.scores) if end and end.scores is not None else None
-        else:
-            made["text"] = text
-            made["logprobs"] = text_scores(end.scores) if end and end.scores is not None else None
-        return made
+        made: JSON = {"index": index, **_ended(self._header, end)}
+        if not self._header.chat:
+            return {**made, "text": text}
+        message: JSON = {"role": "assistant", "content": text, "refusal": None}
+        if end and end.calls:
+            message |= {"content": text or None, "tool_calls": calls_data(end.calls)}
+        return {**made, "message": message}
 
 
 def piece_data(header: Header, event: Piece) -> JSON:
@@ -96,12 +96,32 @@ def opening_data(header: Header, choice: int) -> JSON:
 
 def end_data(header: Header, event: End) -> JSON:
     said: JSON = {"delta": {}} if header.chat else {"text": ""}
-    scores = None
-    if event.scores is not None:
-        scores = (chat_scores if header.chat else text_scores)(event.scores)
-    choice = {"index": event.choice, **said, "finish_reason": event.finish, "logprobs": scores}
+    if event.calls:
+        calls = calls_data(event.calls)
+        said["delta"] = {"tool_calls": [{"index": i, **call} for i, call in enumerate(calls)]}
+    choice = {"index": event.choice, **said, **_ended(header, event)}
     told = {} if event.told is None else {"ponder": dict(event.told)}
     return {**header.part([choice], chunk=True), **told}
+
+
+def _ended(header: Header, end: End | None) -> JSON:
+    if end is None:
+        return {"finish_reason": None, "logprobs": None}
+    scores = None
+    if end.scores is not None:
+        scores = (chat_scores if header.chat else text_scores)(end.scores)
+    return {"finish_reason": end.finish, "stop_reason": end.stopped, "logprobs": scores}
+
+
+def calls_data(calls: Sequence[ToolCall]) -> list[JSON]:
+    return [
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in calls
+    ]
 
 
 def total_data(header: Header, event: Total) -> JSON:
@@ -131,15 +151,23 @@ def ponder_data(header: Header, usage: Usage, choices: Sequence[Mapping[str, obj
 
 def chat_scores(scores: Sequence[TokenScore]) -> JSON:
     content = [
-        {
-            "token": score.token,
-            "logprob": score.logprob,
-            "bytes": list(score.token.encode()),
-            "top_logprobs": [],
-        }
+        {**_score(score), "top_logprobs": [_score(other) for other in score.likeliest]}
         for score in scores
     ]
     return {"content": content, "refusal": None}
+
+
+def _score(score: TokenScore) -> JSON:
+    return {
+        "token": score.token,
+        "logprob": _finite(score.logprob),
+        "bytes": list(score.token.encode()),
+    }
+
+
+def _finite(logprob: float | None) -> float | None:
+    """JSON has no infinity; OpenAI writes what is never drawn so."""
+    return logprob if logprob is None else max(logprob, NEVER)
 
 
 def text_scores(scores: Sequence[TokenScore]) -> JSON:
@@ -149,7 +177,7 @@ def text_scores(scores: Sequence[TokenScore]) -> JSON:
         at += len(score.token)
     return {
         "tokens": [score.token for score in scores],
-        "token_logprobs": [score.logprob for score in scores],
+        "token_logprobs": [_finite(score.logprob) for score in scores],
         "top_logprobs": None,
         "text_offset": offsets,
     }

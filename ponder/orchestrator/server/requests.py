@@ -4,18 +4,24 @@ honours are errors, never dropped.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from ponder.orchestrator.server.malformed import told
 from ponder.orchestrator.server.refusals import Refusal, invalid
-from ponder.runtime import Message, unknown
+from ponder.orchestrator.server.turns import (
+    JSON,
+    NamedTool,
+    Strict,
+    Tool,
+    ToolChoice,
+    Turn,
+    check_choice,
+    check_turns,
+)
 
 T = TypeVar("T", bound="Request")
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Limits(Strict):
@@ -31,7 +37,7 @@ class Options(Strict):
 
     strategy: str | dict[str, Any] | None = None  # Any: checked by the strategy notation
     """The name of a strategy, or one written out as in YAML; `model` then names the engine."""
-    budget: Limits = Limits()
+    budget: Limits = Field(default_factory=Limits)
     instruction: str | None = None
     """In place of the one that asks for a final answer in a box; empty for none."""
 
@@ -41,32 +47,12 @@ class StreamOptions(Strict):
     include_obfuscation: bool = False
 
 
-class TextPart(Strict):
-    type: Literal["text"]
-    text: str
-
-
-class Turn(Strict):
-    """One message."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-    name: str | None = None
-
-    def message(self) -> Message:
-        text = self.content
-        if not isinstance(text, str):
-            text = "".join(part.text for part in text)
-        role = "system" if self.role == "developer" else self.role
-        return Message(role=role, content=text)
-
-
 class Request(Strict):
     """What chats and completions have in common."""
 
     model: str
     n: int = Field(default=1, ge=1)
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=0)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     stop: str | list[str] | None = None
@@ -74,7 +60,7 @@ class Request(Strict):
     stream: bool = False
     stream_options: StreamOptions | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
-    ponder: Options = Options()
+    ponder: Options = Field(default_factory=Options)
     # Nothing here reads these; they change nothing about the reply.
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -97,12 +83,24 @@ class Request(Strict):
         return False
 
     @property
+    def echoes(self) -> bool:
+        """The reply begins with the prompt."""
+        return False
+
+    @property
+    def likeliest(self) -> int:
+        """Other tokens wanted beside each drawn one."""
+        return 0
+
+    @property
     def limit(self) -> int | None:
         """Tokens of one choice, at most."""
         return self.max_tokens
 
     def check(self) -> None:
         """Raises `Refusal` for what cannot be honoured."""
+        if self.limit == 0 and not self.echoes:
+            raise invalid("max_tokens is 0; it must be at least 1 without echo", field="max_tokens")
         for name in ("frequency_penalty", "presence_penalty"):
             if getattr(self, name):
                 raise _unsupported(name, getattr(self, name), "0")
@@ -114,12 +112,33 @@ class ChatRequest(Request):
     messages: list[Turn] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
-    top_logprobs: int | None = None
-    response_format: dict[str, Any] | None = None  # Any: only {"type": "text"} is taken
-    tools: list[Any] | None = None  # Any: only an empty list is taken
-    tool_choice: Any = None  # only "none" and "auto" are taken
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    response_format: JSON | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: str | None = None
+    # The last message is the beginning of the reply, as vLLM and SGLang have it.
+    continue_final_message: bool = False
+    add_generation_prompt: bool = True
+
+    @property
+    def fields(self) -> JSON:
+        """What `Chat` takes beside turns, but for what changes nothing."""
+        said: JSON = {"response_format": self.response_format}
+        if self.response_format == {"type": "text"}:
+            said = {}
+        if self.tools:
+            choice = self.tool_choice
+            said["tools"] = [tool.data() for tool in self.tools]
+            said["tool_choice"] = choice.model_dump() if isinstance(choice, NamedTool) else choice
+            said["parallel_tool_calls"] = self.parallel_tool_calls
+        neutral = {"tool_choice": "auto", "parallel_tool_calls": True}
+        return {k: v for k, v in said.items() if v is not None and v != neutral.get(k)}
+
+    @property
+    def likeliest(self) -> int:
+        return self.top_logprobs or 0
 
     @property
     def wants_scores(self) -> bool:
@@ -131,19 +150,28 @@ class ChatRequest(Request):
 
     def check(self) -> None:
         super().check()
-        if self.response_format not in (None, {"type": "text"}):
-            raise _unsupported("response_format", self.response_format, '{"type": "text"}')
-        if self.tools:
-            raise _unsupported("tools", f"{len(self.tools)} tools", "no tools")
-        if self.tool_choice not in (None, "none", "auto"):
-            raise _unsupported("tool_choice", self.tool_choice, '"none" or "auto"')
-        if self.top_logprobs:
-            raise _unsupported("top_logprobs", self.top_logprobs, "0")
+        check_turns(self.messages)
+        check_choice(self.tool_choice, self.tools or ())
+        if self.top_logprobs and not self.logprobs:
+            raise invalid("top_logprobs needs logprobs: true", field="top_logprobs")
         if self.reasoning_effort is not None:
             raise _unsupported("reasoning_effort", self.reasoning_effort, "nothing; see `ponder`")
-        if self.messages[-1].role != "user":
+        self._check_last()
+
+    def _check_last(self) -> None:
+        last = self.messages[-1]
+        if self.continue_final_message:
+            begun = last.role == "assistant" and not last.tool_calls
+            if not begun or self.add_generation_prompt:
+                raise invalid(
+                    "continue_final_message goes on from a last message that is the assistant's "
+                    "text; send add_generation_prompt: false with it",
+                    field="continue_final_message",
+                )
+        elif last.role not in ("user", "tool") or not self.add_generation_prompt:
             raise invalid(
-                f"the last message is the {self.messages[-1].role}'s; it must be the user's",
+                f"the last message is the {last.role}'s; it must be the user's or a tool's, "
+                "or be continued (continue_final_message: true, add_generation_prompt: false)",
                 field="messages",
             )
 
@@ -163,11 +191,15 @@ class CompletionRequest(Request):
     def wants_scores(self) -> bool:
         return self.logprobs is not None
 
+    @property
+    def echoes(self) -> bool:
+        return self.echo
+
     def check(self) -> None:
         super().check()
         if not isinstance(self.prompt, str) and len(self.prompt) != 1:
             raise invalid(f"prompt is a list of {len(self.prompt)}; give one text", field="prompt")
-        for name, neutral in (("echo", False), ("suffix", None), ("best_of", None)):
+        for name, neutral in (("suffix", None), ("best_of", None)):
             if getattr(self, name) != neutral:
                 raise _unsupported(name, getattr(self, name), repr(neutral))
         if self.logprobs not in (None, 0, 1):
@@ -183,18 +215,9 @@ def read(kind: type[T], raw: bytes) -> T:
     try:
         request = kind.model_validate_json(raw)
     except ValidationError as error:
-        raise _told(kind, error) from error
+        raise told(kind.model_fields, error, raw) from error
     request.check()
     return request
-
-
-def _told(kind: type[Request], error: ValidationError) -> Refusal:
-    first = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        return invalid(unknown("setting", place, kind.model_fields), field=place)
-    where = f"{place}: " if place else "the body: "
-    return invalid(f"{where}{first['msg']}", field=place or None)
 
 
 def _unsupported(name: str, value: object, allowed: str) -> Refusal:

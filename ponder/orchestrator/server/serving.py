@@ -1,4 +1,4 @@
-"""Runs a server until it is told to stop; then requests under way are given time to end."""
+"""From what the command line gives to a server that listens."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ async def serve(
     port: int,
     told: Callable[[str], None],
 ) -> None:
-    """Listen until the process is asked to stop (SIGINT, SIGTERM).
+    """Listen until the process is asked to stop (SIGINT, SIGTERM), and for as long after as
+    requests under way take, at most `settings.grace`; asked again, no longer.
 
     Args:
         runtime: whose engines answer; stays its owner's to close.
@@ -72,31 +73,25 @@ async def serve(
             f"serving needs {', '.join(missing)}, which is not installed; "
             "run: pip install 'ponder[serve]'"
         )
-    import uvicorn
+    from ponder.orchestrator.server.draining import serve_until_told
 
-    from ponder.orchestrator.server.app import make_app
-
-    config = uvicorn.Config(
-        make_app(runtime, catalogue, settings),
-        host=host,
-        port=port,
-        log_level="warning",
-        timeout_graceful_shutdown=round(settings.grace),
-        lifespan="off",
-    )
-    listening = _listen(host, port)
+    listening = listen(host, port)
     where = f"http://{host}:{listening.getsockname()[1]}/v1"
-    told(f"serving {', '.join(catalogue.names)} at {where}; Ctrl-C stops")
-    await uvicorn.Server(config).serve(sockets=[listening])
+    greeting = f"serving {', '.join(catalogue.names)} at {where}; Ctrl-C stops"
+    await serve_until_told(runtime, catalogue, settings, listening, started=lambda: told(greeting))
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raises `InputError` where there can be none."""
     if not 0 <= port <= 65_535:
         raise InputError(f"port is {port!r}; it must be 0 (any free one) to 65535")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        made = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise InputError(
             f"cannot listen on {host!r} port {port!r}: {error.strerror or error}; give another"
         ) from error
+    # asyncio turns Nagle's delay off where a socket says that it is TCP, and one made like that
+    # says so only when it is looked at anew: replies would wait 40 ms for an acknowledgement.
+    return socket.socket(fileno=made.detach())

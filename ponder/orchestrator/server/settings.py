@@ -22,7 +22,7 @@ class ServerSettings:
     most_tokens: int = 1_000_000
     """Budget of tokens for one choice where a request gives none, and the most it may give."""
     grace: float = 30.0
-    """Seconds that requests under way are given when the server is told to stop."""
+    """Seconds that requests under way are given when the server is told to stop (`--drain`)."""
 
     def __post_init__(self) -> None:
         for name in ("most_requests", "most_bytes", "most_choices", "most_tokens"):

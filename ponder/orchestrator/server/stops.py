@@ -1,8 +1,10 @@
-"""Text up to a stop string, which OpenAI's interface leaves out of the reply."""
+"""What OpenAI's interface leaves out of a reply's text: stop strings, and calls of tools."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from ponder.runtime import OPENING, ToolCall, without_calls
 
 
 def before(text: str, stops: Sequence[str]) -> str:
@@ -40,3 +42,25 @@ class Held:
             if any(stop.startswith(text[-size:]) for stop in self._stops):
                 return text[-size:]
         return ""
+
+
+class Uncalled:
+    """Text as it comes, less calls of tools; from where one may have begun, it waits for the end,
+    which tells what was a call.
+    """
+
+    def __init__(self) -> None:
+        self._before = Held((OPENING,))
+        self._said = 0
+        self._whole = ""
+
+    def push(self, text: str) -> str:
+        self._whole += text
+        certain = self._before.push(text)
+        self._said += len(certain)
+        return certain
+
+    def rest(self, calls: Sequence[ToolCall]) -> str:
+        """What was held back, once no more text comes and its calls are known."""
+        held = self._whole[self._said :]
+        return without_calls(held).strip() if calls else held

@@ -9,7 +9,8 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ponder.orchestrator.server.clients import ClientGone, kept_alive, unless_gone
+from ponder.orchestrator.server.access import Access
+from ponder.orchestrator.server.clients import ClientGone, Cut, kept_alive, unless_gone
 from ponder.orchestrator.server.events import End, Event, Piece, Progress
 from ponder.orchestrator.server.refusals import Refusal, refusal
 from ponder.orchestrator.server.replies import (
@@ -31,18 +32,27 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, texts: AsyncGenerator[str], ended: Callable[[int], None]) -> None:
-        """`ended` is told how it ended, once: OK or GONE."""
+    def __init__(
+        self, texts: AsyncGenerator[str], access: Access, ended: Callable[[int], None]
+    ) -> None:
+        """`ended` is told how it ended, once: OK, GONE, or the status of what cut it short."""
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._texts = texts
+        self._access = access
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = GONE
         try:
-            await unless_gone(receive, self._send(send))
+            await send({"type": "http.response.start", "status": OK, "headers": self.raw_headers})
+            await unless_gone(receive, self._access.cut, self._send(send))
             status = OK
+        except Cut:
+            stopped = self._access.stopped()
+            status = stopped.status
+            await self._texts.aclose()
+            await self._end(send, _data(stopped.body()))
         except ClientGone:
             pass  # Recorded as GONE: there is nobody left to tell.
         finally:
@@ -50,10 +60,12 @@ class EventStream(Response):
             self._ended(status)
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": OK, "headers": self.raw_headers})
         async for text in kept_alive(self._texts, QUIET, ": working\n\n"):
             await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._end(send, "")
+
+    async def _end(self, send: Send, text: str) -> None:
+        await send({"type": "http.response.body", "body": text.encode(), "more_body": False})
 
 
 async def texts(

@@ -247,18 +247,19 @@ class LocalBranch:
         """Commit what was drawn; a decode still running is cancelled."""
         job.end()
         self._lane.ended()
-        drawn = tuple(job.drawn)
+        drawn, start = tuple(job.drawn), len(self._journal.tokens)
         usage = Usage(decoded=len(drawn))
         if job.error is None:
             self._journal.tokens += drawn
         self.usage += usage
-        return Segment(
+        segment = Segment(
             text=self._tokenizer.decode(drawn) if job.tail is None else job.tail.whole,
             tokens=drawn,
             logprobs=tuple(job.logprobs),
             finish=job.finish,
             usage=usage,
         )
+        return self._lane.with_calls(segment, start)
 
     def drop_decode(self, job: Decode) -> None:
         """After a failure the branch keeps what was committed before."""

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import count
 from weakref import finalize
 
+from ponder.runtime.chat import TOOLS, check_chat, offers_tools
 from ponder.runtime.engine.branch import LocalBranch
 from ponder.runtime.engine.core import Core
 from ponder.runtime.engine.handle import Handle
@@ -81,7 +82,7 @@ class LocalEngine:
             for name, head in {**model.heads, **(heads or {})}.items()
         }
         self._context = model.config.context_length
-        self.capabilities = _capabilities(runner, self.heads)
+        self.capabilities = _capabilities(runner, self.heads, tools=self.tokenizer.tools)
         pages = pages or default_pages(model.config, runner)
         self.core = Core(runner, pages, step_tokens)
         self.thread = EngineThread(self.core, self.name, runner.torch_threads)
@@ -99,8 +100,9 @@ class LocalEngine:
                 f"engine {self.name!r} has no adapter {adapter!r}; open without one"
             )
         self.thread.check()
+        check_chat(prompt, self.capabilities, self.name)
         tokens = self._encode(prompt)
-        handle = Handle(self, path)
+        handle = Handle(self, path, tools=offers_tools(prompt))
         job = Prefill(len(tokens), 0, waits=1)
         try:
             await handle.call(partial(self.core.open, handle.ident, tokens, priority, job), job)
@@ -130,6 +132,7 @@ class LocalEngine:
             evicted=core.tree.evicted,
             preempted=core.scheduler.preempted,
             branches=len(self._live),
+            pages_cached=core.tree.alone,
         )
 
     async def close(self) -> None:
@@ -170,7 +173,7 @@ class LocalEngine:
         return tokens
 
 
-def _capabilities(runner: Runner, heads: Iterable[str]) -> Capabilities:
+def _capabilities(runner: Runner, heads: Iterable[str], *, tools: bool) -> Capabilities:
     speaks = runner.config.language_head
     whole = Capabilities.everything(
         runner.config.context_length,
@@ -178,6 +181,7 @@ def _capabilities(runner: Runner, heads: Iterable[str]) -> Capabilities:
         live_views=runner.shifts,
         hidden_states=True,
         heads=tuple(heads),
+        chat=frozenset({TOOLS} if tools else ()),
     )
     return replace(whole, logprobs=speaks, prompt_logprobs=speaks, logits=speaks)
 

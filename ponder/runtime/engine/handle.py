@@ -18,7 +18,8 @@ from ponder.runtime.errors import BranchClosed, InputError
 from ponder.runtime.models.config import ModelConfig, Tokenizer
 from ponder.runtime.models.heads import Head
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Capabilities, SpliceMode
+from ponder.runtime.tool_calls import with_calls
+from ponder.runtime.values import Capabilities, Segment, SpliceMode
 
 
 class Host(Protocol):
@@ -57,13 +58,17 @@ class Host(Protocol):
 class Handle:
     """Of a lane that exists, or that an `open` under way makes."""
 
-    def __init__(self, host: Host, path: BranchPath, parent: Handle | None = None) -> None:
+    def __init__(
+        self, host: Host, path: BranchPath, parent: Handle | None = None, *, tools: bool = False
+    ) -> None:
+        """With `tools` on offer, here or in the parent, calls are read out of replies."""
         self.host = host
         self.path = path
         self.ident, release = host.adopt()
         self.parent = parent.ident if parent else None
         self.live: bool = parent.live if parent else False
         """Whether its KV may have come from a live view."""
+        self._tools: bool = parent._tools if parent else tools
         self._release = finalize(self, release)
         self._jobs: Sequence[Job] = ()
         self._pins = 0
@@ -96,6 +101,10 @@ class Handle:
 
     def check_mode(self, mode: SpliceMode) -> None:
         refusals.check_mode(self.host.name, mode, self.host.capabilities.splice)
+
+    def with_calls(self, segment: Segment, start: int) -> Segment:
+        """A reply from token `start` on, with the calls in it."""
+        return with_calls(segment, self.path, start) if self._tools else segment
 
     def check_dead(self, action: str, instead: str) -> None:
         """Raises where KV depends on who was how far: it could not be computed again."""

@@ -50,6 +50,12 @@ class RadixTree:
         self.evicted = 0
         """Pages that eviction set free so far."""
 
+    @property
+    def alone(self) -> int:
+        """Pages that nothing else holds, for inspection: it looks at every page."""
+        holds = list(self._holds.items())  # in one go: another thread may ask
+        return sum(self._pool.holders(page) == count for page, count in holds)
+
     def match(self, tokens: Sequence[int], *, salt: str = "") -> list[Span]:
         """The spans of the longest known prefix of `tokens`; the caller retains them."""
         node, rest = self._root(salt), np.asarray(tokens, np.int64)

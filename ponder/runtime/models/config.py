@@ -60,6 +60,11 @@ class Tokenizer(Protocol):
         """Tokens that end the model's turn."""
         ...
 
+    @property
+    def tools(self) -> bool:
+        """The template writes tools, calls and their answers, in a form that can be read back."""
+        ...
+
     def encode(self, text: str) -> list[int]:
         """No special tokens are added; special tokens spelled in `text` are read as plain text."""
         ...

@@ -7,17 +7,33 @@ and in a chat only those that the template itself wrote are control tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tokenizers import Tokenizer
 
+from ponder.runtime.chat import Chat
 from ponder.runtime.errors import InputError
-from ponder.runtime.models.chat import ChatTemplate
+from ponder.runtime.models.chat import ChatTemplate, chat_turns
 from ponder.runtime.values import Message, Prompt
 
 _TURN_ENDS: Final = ("<|im_end|>", "<|eot_id|>")
+_KINDS: Final = frozenset({"role", "type"})
+_FORM: Final = _KINDS | {
+    "arguments",
+    "content",
+    "description",
+    "function",
+    "id",
+    "name",
+    "parameters",
+    "properties",
+    "required",
+    "tool_call_id",
+    "tool_calls",
+}
+"""Keys of OpenAI's form."""
 _STAND_INS: Final = range(0x10F000, 0x10FFFE)
 """Private-use code points, of which some are always free."""
 
@@ -48,6 +64,10 @@ class LibraryTokenizer:
         longest_first = sorted(self._controls, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
+    @property
+    def tools(self) -> bool:
+        return self._template is not None and self._template.tools
+
     def encode(self, text: str) -> list[int]:
         return _ids(self._plain, text)
 
@@ -67,19 +87,22 @@ class LibraryTokenizer:
             )
         if not messages:
             raise InputError("the chat has no messages; give at least one")
-        if not self._control.search("".join(m.content for m in messages)):
-            return _ids(self._parsing, self._template.render(messages))
-        return self._encode_hostile(self._template, messages)
+        turns, tools = chat_turns(messages), Chat.of(messages).tools
+        outside = "".join(_strings([turns, tools]))
+        if not self._control.search(outside):
+            return _ids(self._parsing, self._template.render(turns, tools))
+        swap = self._stand_ins(outside + self._template.source)
+        return self._encode_hostile(self._template, swap, _swapped([turns, tools], swap))
 
-    def _encode_hostile(self, template: ChatTemplate, messages: Sequence[Message]) -> list[int]:
-        """Some content spells a control token. The letters such spellings start with are swapped
+    def _encode_hostile(
+        self, template: ChatTemplate, swap: dict[int, str], chat: Sequence[Any]
+    ) -> list[int]:
+        """Something given spells a control token. The letters such spellings start with are swapped
         for stand-ins while the template renders, so that every control token found afterwards is
         the template's own; the text between them is read as plain text.
         """
-        swap = self._stand_ins("".join(m.content for m in messages) + template.source)
-        safe = [Message(role=m.role, content=m.content.translate(swap)) for m in messages]
         back = {ord(stand_in): letter for letter, stand_in in swap.items()}
-        rendered, ids, place = template.render(safe), list[int](), 0
+        rendered, ids, place = template.render(*chat), list[int](), 0
         for match in self._control.finditer(rendered):
             ids += self.encode(rendered[place : match.start()].translate(back))
             ids.append(self._controls[match.group()])
@@ -93,6 +116,36 @@ class LibraryTokenizer:
             ord(letter): stand_in
             for letter, stand_in in zip(sorted({c[0] for c in self._controls}), free, strict=False)
         }
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All text in JSON that a template may write, in order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _strings(inner) if key in _FORM else _strings([key, inner])
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from _strings(inner)
+
+
+def _swapped(value: Any, swap: dict[int, str]) -> Any:
+    """The same JSON with letters swapped in all text but the names that templates look for, and
+    roles.
+    """
+    if isinstance(value, str):
+        return value.translate(swap)
+    if isinstance(value, Mapping):
+        return {
+            key if key in _FORM else key.translate(swap): (
+                inner if key in _KINDS else _swapped(inner, swap)
+            )
+            for key, inner in value.items()
+        }
+    if isinstance(value, Sequence):
+        return [_swapped(inner, swap) for inner in value]
+    return value
 
 
 def turn_ends(controls: Iterable[str], template: ChatTemplate | None) -> set[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from ponder.runtime.chat import ENDPOINT_FIELDS
 from ponder.runtime.values import Capabilities, SpliceMode
 
 
@@ -86,6 +87,7 @@ class Abilities:
             hidden_states=False,
             heads=(),
             stream=self.stream,
+            chat=ENDPOINT_FIELDS,
         )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ponder.runtime.chat import Chat, turn
 from ponder.runtime.errors import CapabilityError
 from ponder.runtime.remote.abilities import Abilities, Prefix
 from ponder.runtime.remote.history import History
-from ponder.runtime.values import Message, Sampling
+from ponder.runtime.values import Sampling
 
 Body = dict[str, Any]  # Any: JSON
 CHAT, COMPLETIONS = "/chat/completions", "/completions"
@@ -28,8 +28,6 @@ class Manner:
     abilities: Abilities
     fallback: bool
     logprobs: bool
-    fields: Mapping[str, Any]  # Any: JSON
-    """Sent with each request as they are: tools, and whatever else an endpoint takes."""
 
     def cuts(self, params: Sampling) -> bool:
         """Whether stop strings are ours to find."""
@@ -62,7 +60,7 @@ def request(manner: Manner, history: History, params: Sampling) -> tuple[str, Bo
     if manner.logprobs:
         # Some tell none unless they are asked for others besides, if for none of them.
         extra |= {"logprobs": True, "top_logprobs": 0} if path == CHAT else {"logprobs": 1}
-    return path, body | {k: v for k, v in extra.items() if v is not None} | dict(manner.fields)
+    return path, body | {k: v for k, v in extra.items() if v is not None}
 
 
 def _past(manner: Manner, history: History) -> tuple[str, Body]:
@@ -73,17 +71,18 @@ def _past(manner: Manner, history: History) -> tuple[str, Body]:
             )
         return COMPLETIONS, {"prompt": history.prompt + history.said}
     turns = [turn(message) for message in history.prompt]
+    wishes = dict(Chat.of(history.prompt).fields)
     if not history.said:
-        return CHAT, {"messages": turns}
+        return CHAT, {"messages": turns, **wishes}
     prefix = manner.abilities.prefix
     if prefix is not None:
-        return CHAT, continued(prefix, turns, history.said)
+        return CHAT, {**continued(prefix, turns, history.said), **wishes}
     if not manner.fallback:
         raise CapabilityError(
             f"{manner.name!r} cannot go on from the beginning of a reply; take another engine, or "
             "let the beginning be restated in a user turn (--allow-fallback)"
         )
-    return CHAT, {"messages": restated(turns, history.said)}
+    return CHAT, {"messages": restated(turns, history.said), **wishes}
 
 
 def continued(prefix: Prefix, turns: list[Body], said: str) -> Body:
@@ -103,7 +102,3 @@ def restated(turns: list[Body], said: str) -> list[Body]:
     if turns and turns[-1]["role"] == "user":
         return [*turns[:-1], {"role": "user", "content": f"{turns[-1]['content']}\n\n{words}"}]
     return [*turns, {"role": "user", "content": words}]
-
-
-def turn(message: Message) -> Body:
-    return {"role": message.role, "content": message.content}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from ponder.runtime.values import Prompt
+from ponder.runtime.chat import Chat
+from ponder.runtime.values import Message, Prompt
 
 _BYTES = 3
 """Of UTF-8 text a token, on the low side, so that estimates are on the high side: English has
@@ -21,7 +23,13 @@ def estimate(text: str) -> int:
 def estimate_prompt(prompt: Prompt) -> int:
     if isinstance(prompt, str):
         return estimate(prompt)
-    return sum(_TURN + estimate(message.content) for message in prompt)
+    fields = sum(estimate(json.dumps(value)) for value in Chat.of(prompt).fields.values())
+    return fields + sum(_TURN + _estimate_turn(message) for message in prompt)
+
+
+def _estimate_turn(message: Message) -> int:
+    calls = sum(estimate(call.name + call.arguments) for call in message.tool_calls)
+    return estimate(message.content) + calls
 
 
 def shares(total: int, weights: Sequence[int]) -> list[int]:

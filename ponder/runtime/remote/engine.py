@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from weakref import WeakKeyDictionary
 
+from ponder.runtime.chat import Chat, check_chat
 from ponder.runtime.errors import CapabilityError, ModelError
 from ponder.runtime.remote.abilities import Abilities
 from ponder.runtime.remote.batch import Gathering, Member
@@ -56,7 +56,6 @@ class RemoteEngine:
             abilities=abilities,
             fallback=fallback,
             logprobs=logprobs and abilities.logprobs,
-            fields={},
         )
         known = abilities.capabilities(fallback=fallback, context_length=context_length)
         self.capabilities: Capabilities = replace(known, logprobs=self.manner.logprobs)
@@ -65,14 +64,6 @@ class RemoteEngine:
             WeakKeyDictionary()
         )
         self._members: set[Member] = set()
-
-    def sending(self, fields: Mapping[str, Any]) -> RemoteEngine:  # Any: JSON
-        """The same engine, with these fields in the body of each request: `tools`, say."""
-        other = RemoteEngine(self.endpoint, self.manner.model, self.manner.abilities)
-        other.capabilities = self.capabilities
-        other.manner = replace(self.manner, fields={**self.manner.fields, **fields})
-        other._counts = self._counts
-        return other
 
     async def open(
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
@@ -83,7 +74,8 @@ class RemoteEngine:
                 "adapter as the model"
             )
         self.check_open()
-        kept = prompt if isinstance(prompt, str) else tuple(prompt)
+        check_chat(prompt, self.capabilities, self.name)
+        kept = prompt if isinstance(prompt, str) else Chat.of(prompt)
         return RemoteBranch(self, path, History(prompt=kept))
 
     def count(self, prompt: Prompt) -> int:

@@ -10,14 +10,14 @@ from ponder.runtime.errors import CapabilityError
 from ponder.runtime.remote.counting import estimate, estimate_prompt
 from ponder.runtime.script import render
 from ponder.runtime.tokens import moved
-from ponder.runtime.values import Message
+from ponder.runtime.values import Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """What a branch was opened with, and all since then, drawn or given."""
 
-    prompt: str | tuple[Message, ...]
+    prompt: Prompt
     said: str = ""
 
     @property

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from ponder.runtime.chat import turn
 from ponder.runtime.errors import CapabilityError, ModelError
 from ponder.runtime.remote.abilities import Rendering
-from ponder.runtime.remote.body import COMPLETIONS, Body, Manner, turn
+from ponder.runtime.remote.body import COMPLETIONS, Body, Manner
 from ponder.runtime.remote.calls import ask, persist, send
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.history import History

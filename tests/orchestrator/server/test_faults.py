@@ -18,10 +18,13 @@ import pytest
 from served import Served, served
 
 from ponder.orchestrator import ServerSettings
+from ponder.orchestrator.server.serving import listen
 from ponder.runtime import BranchPath, ModelError, ScriptedEngine
 
 QUESTION = "Ann has 17 apples and buys 25 more. How many apples does she have?"
 USER: Any = [{"role": "user", "content": QUESTION}]
+TOOL: Any = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+CALL: Any = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
 ASK: Any = {"model": "scripted", "messages": USER, "seed": 1}
 
 
@@ -51,7 +54,7 @@ BAD: dict[str, tuple[object, int, str, str]] = {
     "not JSON": (b"{", 400, "", "JSON"),
     "not UTF-8": (b'{"model": "\xff"}', 400, "", ""),
     "not an object": ([], 400, "", ""),
-    "no model": ({"messages": USER}, 400, "model", "required"),
+    "no model": ({"messages": USER}, 400, "model", "model is missing; it is required"),
     "unknown model": ({**ASK, "model": "scriptd"}, 404, "model", "did you mean 'scripted'"),
     "unknown setting": ({**ASK, "temprature": 1}, 400, "temprature", "did you mean 'temperature'"),
     "no messages": ({**ASK, "messages": []}, 400, "messages", "at least 1"),
@@ -65,8 +68,33 @@ BAD: dict[str, tuple[object, int, str, str]] = {
         {**ASK, "messages": [{"role": "robot", "content": "x"}]},
         400,
         "messages.0.role",
-        "assistant",
+        "messages.0.role is 'robot'; it should be 'system', 'developer', 'user', 'assistant' or",
     ),
+    "an image": (
+        {**ASK, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        400,
+        "messages.0.content.0.type",
+        "is 'image_url'; it should be 'text'",
+    ),
+    "tokens for a chat": (
+        {**ASK, "messages": [{"role": "user", "content": [1, 2]}]},
+        400,
+        "messages.0.content.0",
+        "messages.0.content.0 is 1;",
+    ),
+    "tool_choice": (
+        {**ASK, "tool_choice": "sometimes"},
+        400,
+        "tool_choice",
+        "'sometimes'; it should be 'none', 'auto' or 'required'",
+    ),
+    "more in a turn": (
+        {**ASK, "messages": [{**USER[0], "mood": "x" * 200}]},
+        400,
+        "messages.0.mood",
+        "messages.0.mood is nothing that is known here",
+    ),
+    "a long value": ({**ASK, "n": "x" * 200}, 400, "n", "xxx...; it should be a valid integer"),
     "null content": (
         {**ASK, "messages": [{"role": "user", "content": None}]},
         400,
@@ -84,12 +112,76 @@ BAD: dict[str, tuple[object, int, str, str]] = {
     "n as text": ({**ASK, "n": "3"}, 400, "n", "integer"),
     "hot": ({**ASK, "temperature": 3}, 400, "temperature", "less than or equal to 2"),
     "empty stop": ({**ASK, "stop": ""}, 400, "", "at least one character"),
-    "tools": ({**ASK, "tools": [{"type": "function"}]}, 400, "tools", "no tools"),
+    "half a tool": ({**ASK, "tools": [{"type": "function"}]}, 400, "", "tools.0.function"),
+    "a tool without a name": (
+        {**ASK, "tools": [{"type": "function", "function": {"name": "a b"}}]},
+        400,
+        "",
+        "tools.0.function.name",
+    ),
+    "two tools of a name": ({**ASK, "tools": [TOOL, TOOL]}, 400, "tools", "name of its own"),
+    "a tool that is not there": (
+        {**ASK, "tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "ad"}}},
+        400,
+        "tool_choice",
+        "did you mean 'add'",
+    ),
+    "no tool to require": ({**ASK, "tool_choice": "required"}, 400, "tool_choice", "no tools"),
+    "a required tool": (
+        {**ASK, "tools": [TOOL], "tool_choice": "required"},
+        400,
+        "tool_choice",
+        "'auto' or 'none'",
+    ),
+    "tools for a strategy": (
+        {**ASK, "model": "four", "tools": [TOOL]},
+        400,
+        "tools",
+        "'four' is a strategy",
+    ),
+    "an answer to no call": (
+        {**ASK, "messages": [*USER, {"role": "tool", "content": "5", "tool_call_id": "c1"}]},
+        400,
+        "messages.1.tool_call_id",
+        "unknown call 'c1'",
+    ),
+    "an answer without its call": (
+        {**ASK, "messages": [*USER, {"role": "tool", "content": "5"}]},
+        400,
+        "messages.1.tool_call_id",
+        "names the call it answers",
+    ),
+    "a user who calls": (
+        {**ASK, "messages": [{**USER[0], "tool_calls": [CALL]}]},
+        400,
+        "messages.0.tool_calls",
+        "only the assistant",
+    ),
     "JSON replies": (
         {**ASK, "response_format": {"type": "json_object"}},
         400,
         "response_format",
-        "text",
+        "ask for it in words",
+    ),
+    "JSON replies of a strategy": (
+        {**ASK, "model": "four", "response_format": {"type": "json_object"}},
+        400,
+        "response_format",
+        "'four' is a strategy",
+    ),
+    "likeliest of nothing": ({**ASK, "top_logprobs": 3}, 400, "top_logprobs", "logprobs: true"),
+    "too many likeliest": (
+        {**ASK, "logprobs": True, "top_logprobs": 21},
+        400,
+        "top_logprobs",
+        "less than or equal to 20",
+    ),
+    "no tokens": ({**ASK, "max_tokens": 0}, 400, "max_tokens", "at least 1"),
+    "a reply without a beginning": (
+        {**ASK, "continue_final_message": True, "add_generation_prompt": False},
+        400,
+        "continue_final_message",
+        "assistant's text",
     ),
     "penalty": ({**ASK, "presence_penalty": 0.5}, 400, "presence_penalty", "0"),
     "unknown strategy": (
@@ -114,7 +206,7 @@ BAD: dict[str, tuple[object, int, str, str]] = {
         {**ASK, "model": "four", "ponder": {"budget": {"tokens": -1}}},
         400,
         "ponder.budget.tokens",
-        "greater than or equal to 1",
+        "ponder.budget.tokens is -1; it should be greater than or equal to 1",
     ),
     "endless budget": (
         {**ASK, "model": "four", "ponder": {"budget": {"tokens": 10**9}}},
@@ -222,10 +314,19 @@ def test_a_client_that_leaves_closes_its_branches(model: str, stream: bool, read
         assert post(server, ASK)[0] == 200
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_harm(server: Served) -> None:
+def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_harm(
+    server: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.create_connection((server.host, server.port)) as connection:
         connection.sendall(head(99) + b"{")
     assert post(server, ASK)[0] == 200
+    assert not caplog.records, "it is nobody's fault"
+
+
+def test_a_listening_socket_says_that_it_is_tcp() -> None:
+    """Else asyncio leaves Nagle's delay on, and each reply waits for an acknowledgement."""
+    with listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 def test_two_hundred_clients_at_once_do_not_mix() -> None:

@@ -66,3 +66,25 @@ class EngineStats:
     """Times a branch lost its KV to make room; its tokens were recomputed later."""
     branches: int
     """Open branches."""
+
+
+def idle(branches: int = 0) -> EngineStats:
+    """Of an engine that computes nothing."""
+    return EngineStats(
+        prefilled=0,
+        cached=0,
+        opened=0,
+        decoded=0,
+        scored=0,
+        recomputed=0,
+        dropped=0,
+        computed=0,
+        time=EngineTime(),
+        steps=0,
+        pages=0,
+        pages_held=0,
+        pages_shared=0,
+        evicted=0,
+        preempted=0,
+        branches=branches,
+    )

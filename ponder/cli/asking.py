@@ -17,11 +17,14 @@ from ponder.cli.options import (
     Fallback,
     Model,
     Probe,
+    Record,
+    Replay,
     Strategy,
     Weights,
 )
 from ponder.cli.terminal import (
     bar,
+    kept,
     opened,
     opening,
     print_json,
@@ -47,6 +50,8 @@ def solve(
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
     trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
+    record: Record = None,
+    replay: Replay = None,
     concurrency: Concurrency = 64,
     as_json: AsJson = False,
 ) -> None:
@@ -56,6 +61,7 @@ def solve(
 
     expression = load_strategy(strategy)
     engine = opening(model, weights, base_url, probe, allow_fallback)
+    engine = kept(engine, model, record, replay)
     budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
     asked = Question(text=standard_input() if question == "-" else question)
 
@@ -92,6 +98,8 @@ def evaluate(
     probe: Probe = False,
     allow_fallback: Fallback = False,
     out: Annotated[Path | None, typer.Option(help="Where a run is kept, and resumed.")] = None,
+    record: Record = None,
+    replay: Replay = None,
     seed: Annotated[int, typer.Option(help="Equal seeds, equal answers.")] = 0,
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
@@ -104,6 +112,7 @@ def evaluate(
 
     declared, expression = find_task(task), load_strategy(strategy)
     engine = opening(model, weights, base_url, probe, allow_fallback)
+    engine = kept(engine, model, record, replay)
     examples = load_examples(
         declared, data=data, limit=limit, seed=seed, shuffle=shuffle, difficulty=difficulty
     )

@@ -34,6 +34,21 @@ def opening(
     )
 
 
+def kept(
+    opening: Callable[[], Engine], model: str, record: Path | None, replay: Path | None
+) -> Callable[[], Engine]:
+    """The same, recorded; or what was recorded, in place of it."""
+    from ponder.runtime import InputError, RecordingEngine, ReplayEngine
+
+    if record is not None and replay is not None:
+        raise InputError("--record and --replay are given; a replay has nothing new to record")
+    if replay is not None:
+        return partial(ReplayEngine, replay, model=model)
+    if record is not None:
+        return lambda: RecordingEngine(opening(), record, model=model)
+    return opening
+
+
 @asynccontextmanager
 async def opened(opening: Callable[[], Engine], concurrency: int) -> AsyncGenerator[Runtime]:
     """A runtime of that engine; both are closed in the end."""
@@ -46,6 +61,17 @@ async def opened(opening: Callable[[], Engine], concurrency: int) -> AsyncGenera
     finally:
         await equivalence.close()
         await engine.close()
+        _tell_differing(engine)
+
+
+def _tell_differing(engine: Engine) -> None:
+    from ponder.runtime import RecordingEngine
+
+    if isinstance(engine, RecordingEngine) and engine.differing:
+        tell(
+            f"{engine.path}: {engine.differing} calls were on record with other results, which "
+            "stay; a replay gives those"
+        )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_mo
 from ponder.runtime.opening import open_engine
 from ponder.runtime.replay.recording import RecordingEngine
 from ponder.runtime.replay.replaying import ReplayEngine
+from ponder.runtime.replay.silent import SilentEngine
 from ponder.runtime.runners.choice import Platform, describe_platform
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
@@ -68,6 +69,7 @@ __all__ = [
     "Scored",
     "ScriptedEngine",
     "Segment",
+    "SilentEngine",
     "SpliceMode",
     "ToolCall",
     "Usage",

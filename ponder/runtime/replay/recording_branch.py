@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -31,6 +40,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    asked: Asked
+    before: Usage
+    """Of the branch."""
+
+
 class RecordingBranch:
     """A `Branch` of a `RecordingEngine`: another engine's, whose calls are kept."""
 
@@ -38,6 +54,7 @@ class RecordingBranch:
         self._home = home
         self._inner = inner
         self._past = past
+        self._under_way = 0
 
     @property
     def path(self) -> BranchPath:
@@ -73,34 +90,24 @@ class RecordingBranch:
         return [RecordingBranch(self._home, fork, self._past.fork()) for fork in forks]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
-        asked, before = self._ask("extend", sampling_data(params)), self.usage
-        try:
+        async with self._call("extend", sampling_data(params)) as call:
             segment = await self._inner.extend(params, deadline=deadline)
-        except InputError as error:
-            await self._home.refused(asked, error, self.usage - before)
-            raise
-        finally:
-            self._follow()
-        await self._keep_segment(asked, segment, before)
+            await self._keep_segment(call, segment)
         return segment
 
     async def stream(
         self, params: Sampling, *, deadline: float | None = None
     ) -> AsyncIterator[Delta]:
-        asked, before = self._ask("extend", sampling_data(params)), self.usage
-        pieces = self._inner.stream(params, deadline=deadline)
-        try:
-            async for delta in pieces:
-                if delta.segment is not None:
-                    self._follow()
-                    await self._keep_segment(asked, delta.segment, before)
-                yield delta
-        except InputError as error:
-            await self._home.refused(asked, error, self.usage - before)
-            raise
-        finally:
-            await _closed(pieces)
-            self._follow()
+        async with self._call("extend", sampling_data(params)) as call:
+            pieces = self._inner.stream(params, deadline=deadline)
+            try:
+                async for delta in pieces:
+                    if delta.segment is not None:
+                        self._follow()
+                        await self._keep_segment(call, delta.segment)
+                    yield delta
+            finally:
+                await _closed(pieces)
 
     async def append(self, text: str) -> None:
         at = len(self._past.tokens)
@@ -128,12 +135,8 @@ class RecordingBranch:
         return await self._read("embed", given, work, lambda v: codec.rows_data([v]))
 
     def rewind(self, to: int) -> None:
-        asked = self._ask("rewind", {"to": to})
-        try:
+        with self._quick("rewind", {"to": to}):
             self._inner.rewind(to)
-        except InputError as error:
-            self._home.note_refused(asked, error)
-            raise
         self._past.rewind(to)
 
     async def splice(
@@ -149,13 +152,10 @@ class RecordingBranch:
         await self._edit("join", given, self._inner.join(self._inside(others), mode), at, at, mode)
 
     def share(self, others: Sequence[Branch]) -> None:
-        asked = self._ask("share", {"others": self._named(others)})
-        try:
+        given = {"others": self._named(others)}
+        with self._quick("share", given):
             self._inner.share(self._inside(others))
-        except InputError as error:
-            self._home.note_refused(asked, error)
-            raise
-        self._past.mark("share", asked.given)
+        self._past.mark("share", given)
 
     def pin(self) -> None:
         self._inner.pin()
@@ -181,13 +181,9 @@ class RecordingBranch:
         self, kind: str, given: Data, work: Awaitable[T], encode: Callable[[T], Data]
     ) -> T:
         """A call that commits nothing."""
-        asked, before = self._ask(kind, given), self.usage
-        try:
+        async with self._call(kind, given) as call:
             result = await work
-        except InputError as error:
-            await self._home.refused(asked, error, self.usage - before)
-            raise
-        await self._home.keep(asked, encode(result), self.usage - before)
+            await self._home.keep(call.asked, encode(result), self.usage - call.before)
         return result
 
     async def _edit(
@@ -202,24 +198,47 @@ class RecordingBranch:
         """A call that puts tokens in place of those from `start` on, of which `start` to `stop`
         made way for text.
         """
-        asked, before = self._ask(kind, given), self.usage
-        try:
+        async with self._call(kind, given) as call:
             await work
-        except InputError as error:
-            await self._home.refused(asked, error, self.usage - before)
-            raise
-        if mode is not SpliceMode.REENCODE:
-            self._past.mark(kind, given)
-        tokens = self._inner.tokens[start:]
-        self._past.splice(start, stop, tokens)
-        await self._home.keep(asked, {"tokens": list(tokens)}, self.usage - before)
+            if mode is not SpliceMode.REENCODE:
+                self._past.mark(kind, given)
+            tokens = self._inner.tokens[start:]
+            self._past.splice(start, stop, tokens)
+            await self._home.keep(call.asked, {"tokens": tokens}, self.usage - call.before)
 
-    async def _keep_segment(self, asked: Asked, segment: Segment, before: Usage) -> None:
+    async def _keep_segment(self, call: _Call, segment: Segment) -> None:
         if segment.finish is Finish.CANCELLED:
             return
-        kept = asked.cut if segment.finish is Finish.BUDGET else asked
-        charged = self.usage - before
-        await self._home.keep(kept, codec.segment_data(segment), charged, segment.usage)
+        asked = call.asked.cut if segment.finish is Finish.BUDGET else call.asked
+        charged = self.usage - call.before
+        await self._home.keep(asked, codec.segment_data(segment), charged, segment.usage)
+
+    @asynccontextmanager
+    async def _call(self, kind: str, given: Data) -> AsyncGenerator[_Call]:
+        """Keep it if the engine refuses what is done inside; not where that may be since another
+        call is under way.
+        """
+        call, alone = _Call(self._ask(kind, given), self.usage), not self._under_way
+        self._under_way += 1
+        try:
+            yield call
+        except InputError as error:
+            if alone:
+                await self._home.refused(call.asked, error, self.usage - call.before)
+            raise
+        finally:
+            self._under_way -= 1
+            self._follow()
+
+    @contextmanager
+    def _quick(self, kind: str, given: Data) -> Generator[None]:
+        """As `_call`, of what is not awaited."""
+        try:
+            yield
+        except InputError as error:
+            if not self._under_way:
+                self._home.note_refused(self._ask(kind, given), error)
+            raise
 
     def _ask(self, kind: str, given: Data) -> Asked:
         return Asked(kind=kind, path=self.path, past=self._past.digest, given=given)

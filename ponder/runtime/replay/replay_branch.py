@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,6 +17,7 @@ from ponder.runtime.seeds import BranchPath
 from ponder.runtime.tokens import check_range
 from ponder.runtime.values import (
     Delta,
+    Finish,
     Logits,
     Pooling,
     Sampling,
@@ -47,6 +49,7 @@ class ReplayBranch:
         self._parent = parent
         self._forks = 0
         self._pins = 0
+        self._busy = False
         self._open = True
         engine.adopt(+1)
 
@@ -71,7 +74,7 @@ class ReplayBranch:
         return resent
 
     def fork(self, n: int) -> list[ReplayBranch]:
-        self._check()
+        self._check("fork")
         if n < 1:
             raise InputError(f"fork into {n!r} branches; it must be at least 1")
         ordinal, self._forks = self._forks, self._forks + 1
@@ -83,8 +86,12 @@ class ReplayBranch:
         ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
-        timed = deadline is not None
-        found = await self._serve("extend", sampling_data(params), timed=timed)
+        self._check("extend")
+        try:
+            given, timed = sampling_data(params), deadline is not None
+            found = await self._serve("extend", given, timed=timed)
+        except BranchClosed:  # meanwhile
+            return Segment(text="", tokens=(), logprobs=(), finish=Finish.CANCELLED, usage=Usage())
         segment = codec.segment_from(found.value, found.told)
         self._past.tokens += segment.tokens
         return segment
@@ -123,7 +130,7 @@ class ReplayBranch:
         return vector
 
     def rewind(self, to: int) -> None:
-        self._check()
+        self._check("rewind")
         if not 1 <= to <= len(self._past.tokens):
             raise InputError(
                 f"rewind to {to!r} tokens; it must be 1 to {len(self._past.tokens)}, all it has"
@@ -134,7 +141,7 @@ class ReplayBranch:
     async def splice(
         self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
-        self._check()
+        self._check("splice")
         self._check_mode(mode)
         check_range(start, stop, len(self._past.tokens), len(text))
         given = {"start": start, "stop": stop, "text": text, "mode": mode.value}
@@ -143,17 +150,17 @@ class ReplayBranch:
     async def join(
         self, others: Sequence[ReplayBranch], mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
-        self._check()
+        self._check("join others to")
         self._check_mode(mode)
         for other in others:
-            other._check()
+            other._check_open()
         self._check_kin("join", others, self, "forks of this branch")
         at = len(self._past.tokens)
         given = {"others": self._named(others), "mode": mode.value}
         await self._edit("join", given, at, at, mode)
 
     def share(self, others: Sequence[ReplayBranch]) -> None:
-        self._check()
+        self._check("share others with")
         if not self._engine.capabilities.live_views:
             raise CapabilityError(
                 f"engine {self._engine.name!r} has no live views; use one that has them, or append "
@@ -166,11 +173,11 @@ class ReplayBranch:
 
     def pin(self) -> None:
         """There is no KV here to be taken away."""
-        self._check()
+        self._check_open()
         self._pins += 1
 
     def unpin(self) -> None:
-        self._check()
+        self._check_open()
         if not self._pins:
             raise InputError(f"branch {self.path} is not pinned; unpin once for each pin")
         self._pins -= 1
@@ -205,15 +212,29 @@ class ReplayBranch:
         self._past.splice(start, stop, found.value["tokens"])
 
     async def _serve(self, kind: str, given: Data, *, timed: bool = False) -> Found:
-        self._check()
-        found = await self._engine.serve(self._ask(kind, given), timed=timed)
+        self._check(kind)
+        self._busy = True
+        try:
+            await asyncio.sleep(0)  # as every call, it lets others have their turn
+            self._check_open()
+            found = self._engine.serve(self._ask(kind, given), timed=timed)
+        finally:
+            self._busy = False
         self.usage += found.charged
         return found
 
     def _ask(self, kind: str, given: Data) -> Asked:
         return Asked(kind=kind, path=self.path, past=self._past.digest, given=given)
 
-    def _check(self) -> None:
+    def _check(self, action: str) -> None:
+        self._check_open()
+        if self._busy:
+            raise InputError(
+                f"cannot {action} branch {self.path} while another call runs on it; wait for that "
+                "call, or fork first"
+            )
+
+    def _check_open(self) -> None:
         if not self._open:
             raise BranchClosed(f"branch {self.path} is closed")
         self._engine.check_open()

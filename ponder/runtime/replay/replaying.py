@@ -52,7 +52,8 @@ class ReplayEngine:
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
     ) -> ReplayBranch:
         self.check_open()
-        found = await self.serve(opening(path, prompt, adapter))
+        await asyncio.sleep(0)
+        found = self.serve(opening(path, prompt, adapter))
         past = Past.opened(prompt, adapter, found.value["tokens"])
         return ReplayBranch(self, path, past, found.charged)
 
@@ -80,7 +81,7 @@ class ReplayEngine:
             self._closed = True
             self._recording.close()
 
-    async def serve(self, asked: Asked, *, timed: bool = False) -> Found:
+    def serve(self, asked: Asked, *, timed: bool = False) -> Found:
         """What the call gave.
 
         Args:
@@ -92,7 +93,7 @@ class ReplayEngine:
             PonderError: its record is damaged.
             InputError: as it was raised then.
         """
-        await asyncio.sleep(0)  # as every call, it lets others have their turn
+        self.check_open()
         found = self._find(asked, timed)
         codec.raise_refusal(found.value)
         return found

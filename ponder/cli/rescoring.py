@@ -1,0 +1,88 @@
+"""The command that judges again what an eval sampled."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ponder.cli.options import AsJson, Concurrency, Replay
+from ponder.cli.terminal import bar, print_json, resumable, tally, tell
+
+if TYPE_CHECKING:
+    from ponder.evals import Report, Rescoring
+
+
+def rescore(
+    run: Annotated[Path, typer.Argument(help="The --out of an eval. It stays as it is.")],
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--strategy",
+            "-s",
+            help="Name of a preset, or a YAML file. What it samples are the run's samples, the "
+            "first n of each question, with whatever settings they were drawn.",
+        ),
+    ] = None,
+    verifier: Annotated[
+        str | None, typer.Option(help="Answer with the sample that this verifier likes best.")
+    ] = None,
+    replay: Replay = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Which of the replay's, if it has several.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the new records and traces here.")] = None,
+    concurrency: Concurrency = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Judge or vote again on what an eval sampled, without drawing a token."""
+    from ponder.evals import finished_run, report_table
+    from ponder.evals import rescore as rescored
+    from ponder.runtime import ReplayEngine
+    from ponder.verifiers import MathEquivalence
+
+    rescoring, label = _asked(strategy, verifier)
+
+    async def work() -> Report:
+        engine = ReplayEngine(replay, model=model) if replay else None
+        equivalence = MathEquivalence()
+        try:
+            with bar("rescoring", len(found.records)) as advance:
+                return await rescored(
+                    found,
+                    rescoring,
+                    label=label,
+                    equivalence=equivalence,
+                    engine=engine,
+                    concurrency=concurrency,
+                    out=out,
+                    on_progress=tally("rescoring", advance),
+                )
+        finally:
+            await equivalence.close()
+            if engine:
+                await engine.close()
+
+    with finished_run(run) as found, resumable(out):
+        if found.torn:
+            tell(f"{run}: the last record is cut short and left out; its eval can go on from there")
+        report = asyncio.run(work())
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        typer.echo(report_table(report))
+
+
+def _asked(strategy: str | None, verifier: str | None) -> tuple[Rescoring, str]:
+    """What is done with the samples, and what it is called."""
+    from ponder.evals import Rescoring
+    from ponder.orchestrator import load_strategy
+    from ponder.runtime import InputError
+
+    if strategy is not None and verifier is None:
+        return Rescoring.by_strategy(load_strategy(strategy)), strategy
+    if verifier is not None and strategy is None:
+        return Rescoring.by_verifier(verifier), f"best by {verifier}"
+    raise InputError("give either --strategy or --verifier: what is to be done with the samples")

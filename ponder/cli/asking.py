@@ -28,6 +28,7 @@ from ponder.cli.terminal import (
     opened,
     opening,
     print_json,
+    print_report,
     resumable,
     standard_input,
     tally,
@@ -60,8 +61,7 @@ def solve(
     from ponder.verifiers import Question
 
     expression = load_strategy(strategy)
-    engine = opening(model, weights, base_url, probe, allow_fallback)
-    engine = kept(engine, model, record, replay)
+    engine = kept(opening(model, weights, base_url, probe, allow_fallback), model, record, replay)
     budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
     asked = Question(text=standard_input() if question == "-" else question)
 
@@ -107,12 +107,11 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Run a benchmark; with --out, a stopped run goes on where it stopped."""
-    from ponder.evals import find_task, load_examples, report_table, run_task
+    from ponder.evals import find_task, load_examples, run_task
     from ponder.orchestrator import Budget, load_strategy
 
     declared, expression = find_task(task), load_strategy(strategy)
-    engine = opening(model, weights, base_url, probe, allow_fallback)
-    engine = kept(engine, model, record, replay)
+    engine = kept(opening(model, weights, base_url, probe, allow_fallback), model, record, replay)
     examples = load_examples(
         declared, data=data, limit=limit, seed=seed, shuffle=shuffle, difficulty=difficulty
     )
@@ -134,7 +133,4 @@ def evaluate(
 
     with resumable(out):
         report = asyncio.run(run())
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        typer.echo(report_table(report))
+    print_report(report, as_json)

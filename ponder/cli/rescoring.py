@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ponder.cli.options import AsJson, Concurrency, Replay
-from ponder.cli.terminal import bar, print_json, resumable, tally, tell
+from ponder.cli.terminal import bar, print_report, resumable, tally, tell
 
 if TYPE_CHECKING:
     from ponder.evals import Report, Rescoring
+    from ponder.runtime import Engine
+    from ponder.verifiers import Equivalence
 
 
 def rescore(
@@ -38,17 +42,13 @@ def rescore(
     as_json: AsJson = False,
 ) -> None:
     """Judge or vote again on what an eval sampled, without drawing a token."""
-    from ponder.evals import finished_run, report_table
+    from ponder.evals import finished_run
     from ponder.evals import rescore as rescored
-    from ponder.runtime import ReplayEngine
-    from ponder.verifiers import MathEquivalence
 
     rescoring, label = _asked(strategy, verifier)
 
     async def work() -> Report:
-        engine = ReplayEngine(replay, model=model) if replay else None
-        equivalence = MathEquivalence()
-        try:
+        async with _judging(replay, model) as (engine, equivalence):
             with bar("rescoring", len(found.records)) as advance:
                 return await rescored(
                     found,
@@ -60,19 +60,30 @@ def rescore(
                     out=out,
                     on_progress=tally("rescoring", advance),
                 )
-        finally:
-            await equivalence.close()
-            if engine:
-                await engine.close()
 
     with finished_run(run) as found, resumable(out):
         if found.torn:
             tell(f"{run}: the last record is cut short and left out; its eval can go on from there")
         report = asyncio.run(work())
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        typer.echo(report_table(report))
+    print_report(report, as_json)
+
+
+@asynccontextmanager
+async def _judging(
+    replay: Path | None, model: str | None
+) -> AsyncGenerator[tuple[Engine | None, Equivalence]]:
+    """What judges ask; closed in the end."""
+    from ponder.runtime import ReplayEngine
+    from ponder.verifiers import MathEquivalence
+
+    engine = ReplayEngine(replay, model=model) if replay else None
+    equivalence = MathEquivalence()
+    try:
+        yield engine, equivalence
+    finally:
+        await equivalence.close()
+        if engine is not None:
+            await engine.close()
 
 
 def _asked(strategy: str | None, verifier: str | None) -> tuple[Rescoring, str]:

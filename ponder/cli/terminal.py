@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from ponder.evals import Progress
+    from ponder.evals import Progress, Report
     from ponder.orchestrator import Runtime
     from ponder.runtime import Engine
 
@@ -127,6 +127,15 @@ def standard_input() -> str:
 
 def print_json(value: object) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def print_report(report: Report, as_json: bool) -> None:
+    from ponder.evals import report_table
+
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        typer.echo(report_table(report))
 
 
 def print_rows(found: Mapping[str, str | int | tuple[str, ...]]) -> None:

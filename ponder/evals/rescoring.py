@@ -163,8 +163,9 @@ def _check(run: FinishedRun, rescoring: Rescoring, runtime: Runtime, *, silent: 
     """Every question, before anything is judged."""
     short: list[str] = []
     for record in run.asked:
+        candidates = run.candidates(record)
         try:
-            served = rescoring.of(run.candidates(record))
+            served = rescoring.of(candidates)
         except InputError as error:
             short.append(f"question {record.id!r}: {error}")
             continue

@@ -22,12 +22,12 @@ def missing(file: Path, asked: Asked, near: Sequence[Near], *, repeats: int) -> 
 
 def missing_fact(file: Path, asked: Asked, about: str) -> NotRecorded:
     what = {
-        "count": "how many tokens these are",
+        "count": "how many tokens this prompt or text has",
         "spell": "how these tokens are spelt",
         "resent": "what each call of this branch sends again",
     }[asked.kind]
     return NotRecorded(
-        f"recording {str(file)!r} does not say {what}, and nothing here can tell: {about}; {_MORE}"
+        f"recording {str(file)!r} does not say {what}, as nobody asked then: {about}; {_MORE}"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -115,6 +115,15 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def tidy(connection: sqlite3.Connection) -> None:
+    """Whoever leaves last makes it one file again, without a log beside it, which can be copied and
+    read where nothing can be written.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    with suppress(sqlite3.OperationalError):  # others are at it
+        connection.execute("PRAGMA journal_mode = DELETE")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from ponder.runtime.errors import PonderError
-from ponder.runtime.replay.store import Row, checksum, damaged, open_to_write, transaction
+from ponder.runtime.replay.store import Row, checksum, damaged, open_to_write, tidy, transaction
 
 _TOGETHER = 256
 """Rows a transaction, at most."""
@@ -79,6 +79,7 @@ class Writer:
             return
         self._jobs.put(None)
         self._thread.join()
+        tidy(self._connection)
         self._connection.close()
         if self._failure is not None:
             raise self._failure

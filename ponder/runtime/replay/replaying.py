@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from ponder.runtime.replay.reading import Found, Recording
 from ponder.runtime.replay.replay_branch import ReplayBranch
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.stats import EngineStats, idle
-from ponder.runtime.values import Prompt
+from ponder.runtime.values import Capabilities, Prompt
 
 
 class ReplayEngine:
     """An `Engine` whose calls are on record. Its name and capabilities are those of the engine that
-    was recorded; usage is what that one charged; its clock stands still.
+    was recorded, but for streams, which come in one piece; usage is what that one charged; its
+    clock stands still.
     """
 
     def __init__(self, path: Path, *, model: str | None = None) -> None:
@@ -40,10 +42,11 @@ class ReplayEngine:
         """
         self._recording = Recording(path)
         try:
-            self.name, self.capabilities = self._recording.engine(model)
+            self.name, capabilities = self._recording.engine(model)
         except BaseException:
             self._recording.close()
             raise
+        self.capabilities: Capabilities = replace(capabilities, stream=False)
         self._served: Counter[bytes] = Counter()
         self._branches = 0
         self._closed = False

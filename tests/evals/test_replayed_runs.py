@@ -13,8 +13,18 @@ import pytest
 from tiny_llama import CONFIG, tiny
 
 from ponder.evals import Report, find_task, load_examples, run_task
-from ponder.orchestrator import Budget, Expression, Runtime, best, judge, sample, vote, when
-from ponder.orchestrator import agreement as agreed
+from ponder.orchestrator import (
+    Budget,
+    Expression,
+    Runtime,
+    agreement,
+    best,
+    judge,
+    load_strategy,
+    sample,
+    vote,
+    when,
+)
 from ponder.runtime import Engine, NotRecorded, RecordingEngine, ReplayEngine, ScriptedEngine
 from ponder.runtime.engine.engine import LocalEngine
 from ponder.verifiers import ExactEquivalence
@@ -25,7 +35,7 @@ SETTINGS: dict[str, Any] = {"temperature": 1.0, "max_tokens": 24}
 STRATEGY = (
     sample(8, **SETTINGS)
     | judge("self_evaluation")
-    | when(agreed() < 0.5, then=sample(3, **SETTINGS) | vote(), otherwise=best())
+    | when(agreement() < 0.5, then=sample(3, **SETTINGS) | vote(), otherwise=best())
 )
 TIMES = {"at", "seconds", "finished"}
 
@@ -161,3 +171,17 @@ def test_a_resumed_run_goes_on_recording(tmp_path: Path) -> None:
     run(ReplayEngine(file), out)
     run(ReplayEngine(file), tmp_path / "replayed")
     assert records(tmp_path / "replayed") == [{**r, "session": 0} for r in records(out)]
+
+
+EXAMPLE_STRATEGIES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLE_STRATEGIES, ids=lambda path: path.stem)
+def test_every_example_is_replayed_to_the_byte(path: Path, tmp_path: Path) -> None:
+    """Searches too, which fork, judge and close as they go."""
+    strategy, file = load_strategy(str(path)), tmp_path / "calls"
+    run(RecordingEngine(scripted(), file), tmp_path / "first", strategy)
+    for concurrency in (1, 64):
+        out = tmp_path / str(concurrency)
+        run(ReplayEngine(file), out, strategy, concurrency=concurrency)
+        assert traces(out, timed=False) == traces(tmp_path / "first", timed=False)

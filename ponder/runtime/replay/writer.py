@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
-from ponder.runtime.errors import PonderError
+from ponder.runtime.errors import ModelError, PonderError
 from ponder.runtime.replay.store import Row, checksum, damaged, open_to_write, tidy, transaction
 
 _TOGETHER = 256
@@ -36,6 +36,9 @@ class Writer:
         self._connection = open_to_write(path)
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._failure: PonderError | None = None
+        self.open = True
+        self._door = Lock()
+        """Nothing goes into the queue behind its end."""
         self.differing = 0
         """Rows whose call was on record with another result, which was kept."""
         self._thread = Thread(target=self._run, name=f"recording {path.name}", daemon=True)
@@ -53,20 +56,20 @@ class Writer:
             ).fetchone()
         return bytes(known)
 
-    @property
-    def open(self) -> bool:
-        return self._thread.is_alive()
-
     def put(self, row: Row) -> Future[None]:
         """Done when the row is in the file.
 
         Raises:
             PonderError: an earlier row could not be written.
+            ModelError: the recording is closed.
         """
         if self._failure is not None:
             raise self._failure
         job = _Job(row)
-        self._jobs.put(job)
+        with self._door:
+            if not self.open:
+                raise ModelError(f"recording {str(self._path)!r} is closed")
+            self._jobs.put(job)
         return job.done
 
     def close(self) -> None:
@@ -75,9 +78,11 @@ class Writer:
         Raises:
             PonderError: something could not be written.
         """
-        if not self.open:
-            return
-        self._jobs.put(None)
+        with self._door:
+            if not self.open:
+                return
+            self.open = False
+            self._jobs.put(None)
         self._thread.join()
         tidy(self._connection)
         self._connection.close()

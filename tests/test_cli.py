@@ -89,6 +89,28 @@ def test_traces_are_equal_to_the_byte_at_any_concurrency(rows: Path, tmp_path: P
     assert len(found[0]) == 12
 
 
+def test_an_eval_is_recorded_replayed_and_rescored(rows: Path, tmp_path: Path) -> None:
+    words = ("eval", "gsm8k", "--data", str(rows), "-m", "scripted", "--seed", "3")
+    calls, first, again = (str(tmp_path / name) for name in ("calls", "first", "again"))
+    told = answered(*words, "--record", calls, "--out", first)
+    replayed = answered(*words, "--replay", calls, "--out", again, "--concurrency", "1")
+    assert replayed["accuracy"] == told["accuracy"]
+    for name in (p.name for p in Path(first, "traces").iterdir()):
+        assert Path(first, "traces", name).read_bytes() == Path(again, "traces", name).read_bytes()
+    rescored = answered("rescore", first, "--strategy", "best_of_n", "--out", str(tmp_path / "b"))
+    assert (rescored["n"], rescored["tokens"]) == (12, 0)
+    assert rescored["pass_at"] == told["pass_at"]
+    assert answered("rescore", first, "--verifier", "likelihood")["correct"] == rescored["correct"]
+    for mistake, said in (
+        ((*words, "--replay", calls, "--seed", "4"), b"run with seed"),
+        ((*words[:-4], "-m", "embedded", "--replay", calls), b"unknown model 'embedded'"),
+        (("rescore", first, "--verifier", "self_evaluation"), b"give --replay FILE"),
+    ):
+        done = ponder(*mistake)
+        assert (done.returncode, done.stdout) == (2, b""), done.stderr
+        assert said in done.stderr
+
+
 def test_plan_strategies_and_models_answer_in_json() -> None:
     assert answered("plan", "best_of_n")["total"]["calls"] == 16
     assert {"presets", "operations", "verifiers"} <= set(answered("strategies"))
@@ -123,6 +145,11 @@ def test_plan_draws_a_picture() -> None:
         (("solve", "hi", "--weights", "int9"), "did you mean 'int8'"),
         (("solve", "hi", "--weights", "int8"), "the scripted engine has none"),
         (("eval", "gsm9k"), "did you mean 'gsm8k'"),
+        (("solve", "hi", "--replay", "nothere"), "there is no recording 'nothere'"),
+        (("solve", "hi", "--replay", "a", "--record", "b"), "nothing new to record"),
+        (("solve", "hi", "--record", "nothere/a"), "its folder does not exist"),
+        (("rescore", "nothere", "--verifier", "likelihood"), "holds no run"),
+        (("rescore", "nothere"), "give either --strategy or --verifier"),
         (("eval", "wordproblems", "--difficulty", "9"), "difficulty is 9"),
         (("eval", "gsm8k", "--data", "nothere.jsonl"), "nothere.jsonl"),
         (("plan", "nothing.yaml"), "nothing.yaml"),

@@ -17,14 +17,18 @@ from ponder.cli.options import (
     Fallback,
     Model,
     Probe,
+    Record,
+    Replay,
     Strategy,
     Weights,
 )
 from ponder.cli.terminal import (
     bar,
+    kept,
     opened,
     opening,
     print_json,
+    print_report,
     resumable,
     standard_input,
     tally,
@@ -47,6 +51,8 @@ def solve(
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
     trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
+    record: Record = None,
+    replay: Replay = None,
     concurrency: Concurrency = 64,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +61,7 @@ def solve(
     from ponder.verifiers import Question
 
     expression = load_strategy(strategy)
-    engine = opening(model, weights, base_url, probe, allow_fallback)
+    engine = kept(opening(model, weights, base_url, probe, allow_fallback), model, record, replay)
     budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
     asked = Question(text=standard_input() if question == "-" else question)
 
@@ -92,6 +98,8 @@ def evaluate(
     probe: Probe = False,
     allow_fallback: Fallback = False,
     out: Annotated[Path | None, typer.Option(help="Where a run is kept, and resumed.")] = None,
+    record: Record = None,
+    replay: Replay = None,
     seed: Annotated[int, typer.Option(help="Equal seeds, equal answers.")] = 0,
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
@@ -99,11 +107,11 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Run a benchmark; with --out, a stopped run goes on where it stopped."""
-    from ponder.evals import find_task, load_examples, report_table, run_task
+    from ponder.evals import find_task, load_examples, run_task
     from ponder.orchestrator import Budget, load_strategy
 
     declared, expression = find_task(task), load_strategy(strategy)
-    engine = opening(model, weights, base_url, probe, allow_fallback)
+    engine = kept(opening(model, weights, base_url, probe, allow_fallback), model, record, replay)
     examples = load_examples(
         declared, data=data, limit=limit, seed=seed, shuffle=shuffle, difficulty=difficulty
     )
@@ -125,7 +133,4 @@ def evaluate(
 
     with resumable(out):
         report = asyncio.run(run())
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        typer.echo(report_table(report))
+    print_report(report, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,5 +39,14 @@ BudgetTokens = Annotated[
     int | None, typer.Option(help="Tokens a question may cost: given, drawn and scored.")
 ]
 BudgetSeconds = Annotated[float | None, typer.Option(help="Seconds a question may take.")]
+Record = Annotated[
+    Path | None, typer.Option(help="Keep every call of the model in this file, or add to it.")
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option(
+        help="Serve calls from this file; no model is opened, and what is not there is refused."
+    ),
+]
 Concurrency = Annotated[int, typer.Option(help="Engine calls under way at once.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

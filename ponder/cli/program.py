@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from ponder.cli import asking, serving, telling
+from ponder.cli import asking, rescoring, serving, telling
 
 app = typer.Typer(
     name="ponder",
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(asking.solve)
 app.command(name="eval")(asking.evaluate)
+app.command()(rescoring.rescore)
 app.command()(serving.serve)
 app.command()(telling.plan)
 app.command()(telling.strategies)

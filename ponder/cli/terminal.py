@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from ponder.evals import Progress
+    from ponder.evals import Progress, Report
     from ponder.orchestrator import Runtime
     from ponder.runtime import Engine
 
@@ -40,6 +40,21 @@ def opening(
     )
 
 
+def kept(
+    opening: Callable[[], Engine], model: str, record: Path | None, replay: Path | None
+) -> Callable[[], Engine]:
+    """The same, recorded; or what was recorded, in place of it."""
+    from ponder.runtime import InputError, RecordingEngine, ReplayEngine
+
+    if record is not None and replay is not None:
+        raise InputError("--record and --replay are given; a replay has nothing new to record")
+    if replay is not None:
+        return partial(ReplayEngine, replay, model=model)
+    if record is not None:
+        return lambda: RecordingEngine(opening(), record, model=model)
+    return opening
+
+
 @asynccontextmanager
 async def opened(opening: Callable[[], Engine], concurrency: int) -> AsyncGenerator[Runtime]:
     """A runtime of that engine; both are closed in the end."""
@@ -52,6 +67,17 @@ async def opened(opening: Callable[[], Engine], concurrency: int) -> AsyncGenera
     finally:
         await equivalence.close()
         await engine.close()
+        _tell_differing(engine)
+
+
+def _tell_differing(engine: Engine) -> None:
+    from ponder.runtime import RecordingEngine
+
+    if isinstance(engine, RecordingEngine) and engine.differing:
+        tell(
+            f"{engine.path}: {engine.differing} calls were on record with other results, which "
+            "stay; a replay gives those"
+        )
 
 
 @contextmanager
@@ -107,6 +133,15 @@ def standard_input() -> str:
 
 def print_json(value: object) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def print_report(report: Report, as_json: bool) -> None:
+    from ponder.evals import report_table
+
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        typer.echo(report_table(report))
 
 
 def print_rows(found: Mapping[str, str | int | tuple[str, ...]]) -> None:

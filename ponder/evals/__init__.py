@@ -1,9 +1,11 @@
 """Benchmarks: tasks, their examples, runs that resume, and what they come to."""
 
 from ponder.evals.directory import RunDirectory, Settings
+from ponder.evals.finished import FinishedRun, finished_run
 from ponder.evals.grading import Attempt
 from ponder.evals.records import Record, Vote
 from ponder.evals.reports import Estimate, Report, report
+from ponder.evals.rescoring import Rescoring, rescore
 from ponder.evals.rows import read_rows
 from ponder.evals.run import Progress, Solve, evaluate, example_seed
 from ponder.evals.solving import run_settings, run_task, solve_with
@@ -17,11 +19,13 @@ __all__ = [
     "Attempt",
     "Estimate",
     "Example",
+    "FinishedRun",
     "Hub",
     "Interval",
     "Progress",
     "Record",
     "Report",
+    "Rescoring",
     "RunDirectory",
     "Sample",
     "Settings",
@@ -32,6 +36,7 @@ __all__ = [
     "example_seed",
     "find_task",
     "fingerprint",
+    "finished_run",
     "load_examples",
     "majority_at",
     "make_examples",
@@ -39,6 +44,7 @@ __all__ = [
     "read_rows",
     "report",
     "report_table",
+    "rescore",
     "run_settings",
     "run_task",
     "solve_with",

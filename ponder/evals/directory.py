@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
@@ -62,7 +62,7 @@ class RunDirectory:
                     "give --out a directory that can be written"
                 ) from error
             held.callback(self._file.close)
-            self._read()
+            self._records = read_records(self._file.path, self._file.lines)
             self._held = held.pop_all()
         return self
 
@@ -99,12 +99,7 @@ class RunDirectory:
         self._records[record.id] = record
 
     def trace(self, example: str) -> Path:
-        """Where the trace of an example goes: different ids, different files."""
-        name = quote(example, safe=" ")
-        if len(name) > LONGEST_NAME:
-            # Longer than any short name can be, so that the two kinds cannot meet.
-            name = f"{name[: LONGEST_NAME - 63]}~{sha256(example.encode()).hexdigest()}"
-        return self.path / "traces" / f"{name}.jsonl"
+        return trace_of(self.path, example)
 
     def _match_settings(self) -> None:
         path = self.path / "run.json"
@@ -114,7 +109,7 @@ class RunDirectory:
                 raise InputError(f"{self.path} has records but no run.json; give another --out")
             _write_whole(path, json.dumps(now, indent=2).encode() + b"\n")
             return
-        before = self._stored(path)
+        before = read_settings(path)
         for name in sorted({*before, *now}):
             if before.get(name) != now.get(name):
                 old, new = _short(before.get(name)), _short(now.get(name))
@@ -123,33 +118,52 @@ class RunDirectory:
                     "give the same settings to resume it, or another --out to start a new one"
                 )
 
-    def _stored(self, path: Path) -> dict[str, object]:
-        try:
-            stored: object = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise InputError(f"{path} is damaged ({error}); give another --out") from error
-        if not isinstance(stored, dict):
-            raise InputError(f"{path} is damaged: it holds no object; give another --out")
-        return cast("dict[str, object]", stored)
 
-    def _read(self) -> None:
-        first: dict[str, int] = {}
-        for number, line in enumerate(self._file.lines, 1):
-            where = f"{self.path / 'records.jsonl'}, line {number}"
-            try:
-                record = from_line(line)
-            except InputError as error:
-                raise InputError(
-                    f"{where} is damaged: {error}; mend or remove that line to ask its example "
-                    "again, or give another --out"
-                ) from error
-            if record.id in first:
-                raise InputError(
-                    f"{where}: the example {record.id!r} is recorded twice, first on line "
-                    f"{first[record.id]}; remove one of the two"
-                )
-            first[record.id] = number
-            self._records[record.id] = record
+def trace_of(run: Path, example: str) -> Path:
+    """Where the trace of an example goes: different ids, different files."""
+    name = quote(example, safe=" ")
+    if len(name) > LONGEST_NAME:
+        # Longer than any short name can be, so that the two kinds cannot meet.
+        name = f"{name[: LONGEST_NAME - 63]}~{sha256(example.encode()).hexdigest()}"
+    return run / "traces" / f"{name}.jsonl"
+
+
+def read_settings(path: Path) -> dict[str, object]:
+    """What `run.json` says. Raises `InputError` where it is damaged."""
+    try:
+        stored: object = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); give another --out") from error
+    if not isinstance(stored, dict):
+        raise InputError(f"{path} is damaged: it holds no object; give another --out")
+    return cast("dict[str, object]", stored)
+
+
+def read_records(path: Path, lines: Sequence[bytes]) -> dict[str, Record]:
+    """Records by their examples, in the order of the file's whole lines.
+
+    Raises:
+        InputError: a line is damaged, or an example is recorded twice; says where.
+    """
+    records: dict[str, Record] = {}
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        where = f"{path}, line {number}"
+        try:
+            record = from_line(line)
+        except InputError as error:
+            raise InputError(
+                f"{where} is damaged: {error}; mend or remove that line to ask its example "
+                "again, or give another --out"
+            ) from error
+        if record.id in first:
+            raise InputError(
+                f"{where}: the example {record.id!r} is recorded twice, first on line "
+                f"{first[record.id]}; remove one of the two"
+            )
+        first[record.id] = number
+        records[record.id] = record
+    return records
 
 
 def _lock(path: Path) -> int:

@@ -20,6 +20,7 @@ class LineFile:
         Raises:
             OSError: the file cannot be opened, read or cut.
         """
+        self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             content = path.read_bytes()

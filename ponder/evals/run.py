@@ -19,7 +19,7 @@ from ponder.evals.grading import Attempt, Grade, grade, writable
 from ponder.evals.records import Record
 from ponder.evals.reports import Report, report
 from ponder.evals.tasks import Example, Task
-from ponder.runtime import BranchPath, CapabilityError, InputError, Usage
+from ponder.runtime import BranchPath, CapabilityError, InputError, NotRecorded, Usage
 from ponder.verifiers import Equivalence
 
 Solve = Callable[[Example, int], Awaitable[Attempt]]
@@ -143,6 +143,8 @@ class _Session:
         seed, start = example_seed(self.seed, example.id), self.clock()
         try:
             attempt = await self.solve(example, seed)
+        except NotRecorded as error:
+            raise NotRecorded(f"question {example.id!r}: {error}") from error
         except CapabilityError:
             raise
         except InputError as error:

@@ -15,7 +15,7 @@ from ponder.evals.reports import Report
 from ponder.evals.run import Progress, Solve, evaluate
 from ponder.evals.sources import fingerprint
 from ponder.evals.tasks import Example, Task
-from ponder.orchestrator import Budget, Expression, Runtime, Status, to_yaml
+from ponder.orchestrator import Budget, Expression, Result, Runtime, Status, to_yaml
 from ponder.verifiers import Question
 
 DECIDING = ("ponder", "math-verify")
@@ -49,15 +49,20 @@ def solve_with(
             seed=seed,
             trace=out.trace(example.id) if out else None,
         )
-        return Attempt(
-            answer=result.answer,
-            confidence=result.confidence,
-            outcome="exhausted" if result.status is Status.EXHAUSTED else "complete",
-            candidates=tuple(attempt.answer for attempt in result.candidates),
-            usage=result.usage.total,
-        )
+        return attempt_of(result)
 
     return solve
+
+
+def attempt_of(result: Result) -> Attempt:
+    """What is graded of a result."""
+    return Attempt(
+        answer=result.answer,
+        confidence=result.confidence,
+        outcome="exhausted" if result.status is Status.EXHAUSTED else "complete",
+        candidates=tuple(attempt.answer for attempt in result.candidates),
+        usage=result.usage.total,
+    )
 
 
 def run_settings(
@@ -79,8 +84,12 @@ def run_settings(
         "instruction": task.instruction,
         "shots": [asdict(shot) for shot in task.shots],
         "budget": asdict(budget or Budget()),
-        "versions": {name: _version(name) for name in DECIDING},
+        "versions": deciding_versions(),
     }
+
+
+def deciding_versions() -> dict[str, str | None]:
+    return {name: _version(name) for name in DECIDING}
 
 
 def _version(package: str) -> str | None:

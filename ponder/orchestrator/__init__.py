@@ -19,6 +19,8 @@ from ponder.orchestrator.dsl import (
 )
 from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, When
 from ponder.orchestrator.graphs import Edge, Graph, Node, graph
+from ponder.orchestrator.kept import kept_candidates, kept_question
+from ponder.orchestrator.naming import name_of, nodes
 from ponder.orchestrator.notation import from_data, from_yaml, load_strategy, to_data, to_yaml
 from ponder.orchestrator.operations import Operation, Parameter, operations
 from ponder.orchestrator.pictures import dot, mermaid
@@ -26,6 +28,7 @@ from ponder.orchestrator.planning import Cost, Plan, PlannedNode, plan
 from ponder.orchestrator.presets import PRESETS, Preset
 from ponder.orchestrator.recount import recompute
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
+from ponder.orchestrator.rewriting import rewritten
 from ponder.orchestrator.schema import json_schema
 from ponder.orchestrator.searches import SearchSettings, ab_mcts, astar, beam, dvts, mcts, rebase
 from ponder.orchestrator.server.catalogue import Catalogue
@@ -88,9 +91,13 @@ __all__ = [
     "graph",
     "json_schema",
     "judge",
+    "kept_candidates",
+    "kept_question",
     "load_strategy",
     "mcts",
     "mermaid",
+    "name_of",
+    "nodes",
     "operations",
     "parallel",
     "plan",
@@ -102,6 +109,7 @@ __all__ = [
     "recompute",
     "result_data",
     "result_line",
+    "rewritten",
     "sample",
     "serve",
     "served_strategies",

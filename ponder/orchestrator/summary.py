@@ -9,6 +9,7 @@ from importlib.metadata import version
 from ponder.orchestrator.budget import Budget
 from ponder.orchestrator.context import Run
 from ponder.orchestrator.expression import Expression
+from ponder.orchestrator.kept import FORMAT, candidate_data
 from ponder.orchestrator.notation import to_yaml
 from ponder.orchestrator.recount import exhausts
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
@@ -49,7 +50,7 @@ def header(run: Run, strategy: Expression, budget: Budget) -> Event:
     """The first event of a trace: all that is needed to run again."""
     return {
         "event": "run",
-        "format": 1,
+        "format": FORMAT,
         "ponder": _version(),
         "question": asdict(run.question),
         "strategy": _written(strategy),
@@ -65,10 +66,7 @@ def told(numbers: Numbers, attempts: tuple[Attempt, ...]) -> Event:
         "event": "result",
         **asdict(numbers),
         "status": numbers.status.value,
-        "candidates": [
-            {"source": a.candidate.source, "index": a.candidate.index, "answer": a.answer}
-            for a in attempts
-        ],
+        "candidates": list(map(candidate_data, attempts)),
     }
 
 

@@ -9,12 +9,16 @@ from ponder.runtime.errors import (
     ContextOverflow,
     InputError,
     ModelError,
+    NotRecorded,
     PonderError,
     PoolExhausted,
     unknown,
 )
 from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_model
 from ponder.runtime.opening import open_engine
+from ponder.runtime.replay.recording import RecordingEngine
+from ponder.runtime.replay.replaying import ReplayEngine
+from ponder.runtime.replay.silent import SilentEngine
 from ponder.runtime.runners.choice import Platform, describe_platform
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
@@ -57,15 +61,19 @@ __all__ = [
     "Logits",
     "Message",
     "ModelError",
+    "NotRecorded",
     "Platform",
     "PonderError",
     "PoolExhausted",
     "Pooling",
     "Prompt",
+    "RecordingEngine",
+    "ReplayEngine",
     "Sampling",
     "Scored",
     "ScriptedEngine",
     "Segment",
+    "SilentEngine",
     "SpliceMode",
     "ToolCall",
     "Usage",

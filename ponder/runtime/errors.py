@@ -27,6 +27,10 @@ class ContextOverflow(InputError):
     """A prompt, or a prompt and its continuation, does not fit the model's context."""
 
 
+class NotRecorded(CapabilityError):
+    """A replay was asked for what is not on record."""
+
+
 class ModelError(PonderError):
     """An engine failed; `retryable` says whether the same call may succeed when made again."""
 

@@ -68,3 +68,25 @@ class EngineStats:
     """Open branches."""
     pages_cached: int = 0
     """Those of `pages_held` that the prefix cache alone holds: free for whoever needs them."""
+
+
+def idle(branches: int = 0) -> EngineStats:
+    """Of an engine that computes nothing."""
+    return EngineStats(
+        prefilled=0,
+        cached=0,
+        opened=0,
+        decoded=0,
+        scored=0,
+        recomputed=0,
+        dropped=0,
+        computed=0,
+        time=EngineTime(),
+        steps=0,
+        pages=0,
+        pages_held=0,
+        pages_shared=0,
+        evicted=0,
+        preempted=0,
+        branches=branches,
+    )

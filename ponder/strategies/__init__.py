@@ -11,6 +11,7 @@ from ponder.strategies.search.beam import Beam
 from ponder.strategies.search.dvts import Dvts
 from ponder.strategies.search.mcts import Mcts
 from ponder.strategies.search.rebase import Rebase
+from ponder.strategies.stored import Stored
 from ponder.strategies.vote import Vote
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Port",
     "Rebase",
     "Sample",
+    "Stored",
     "Strategy",
     "Vote",
     "ask",

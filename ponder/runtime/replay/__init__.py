@@ -1,0 +1,1 @@
+"""Calls of an engine kept in a file, and served again without the engine."""

@@ -1,0 +1,127 @@
+"""Results of calls as JSON and back, to the bit: floats are kept as IEEE words, in 32 bits where
+that loses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from array import array
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
+from ponder.runtime.values import (
+    Capabilities,
+    Finish,
+    Scored,
+    Segment,
+    SpliceMode,
+    ToolCall,
+    Usage,
+)
+
+Data = Mapping[str, Any]  # JSON values; which, is each kind's own
+"""What a record holds."""
+
+REFUSALS = {kind.__name__: kind for kind in (InputError, CapabilityError, ContextOverflow)}
+"""Errors that the same call meets again, whenever it is made."""
+
+
+def to_bytes(data: object) -> bytes:
+    return json.dumps(data, separators=(",", ":")).encode()
+
+
+def refusal(error: InputError) -> Data:
+    return {"refused": type(error).__name__, "message": str(error)}
+
+
+def raise_refusal(data: Data) -> None:
+    if "refused" in data:
+        raise REFUSALS[data["refused"]](data["message"])
+
+
+def segment_data(segment: Segment) -> Data:
+    """Without its usage, which may differ where all else is equal."""
+    return {
+        "text": segment.text,
+        "tokens": segment.tokens,
+        "logprobs": floats_data(segment.logprobs),
+        "finish": segment.finish.value,
+        "reasoning": segment.reasoning,
+        "tool_calls": [asdict(call) for call in segment.tool_calls],
+    }
+
+
+def segment_from(data: Data, usage: Usage) -> Segment:
+    return Segment(
+        text=data["text"],
+        tokens=tuple(data["tokens"]),
+        logprobs=floats_from(data["logprobs"]),
+        finish=Finish(data["finish"]),
+        usage=usage,
+        reasoning=data["reasoning"],
+        tool_calls=tuple(ToolCall(**call) for call in data["tool_calls"]),
+    )
+
+
+def scored_data(scored: Sequence[Scored]) -> Data:
+    return {"scored": [[each.tokens, floats_data(each.logprobs)] for each in scored]}
+
+
+def scored_from(data: Data) -> list[Scored]:
+    return [
+        Scored(tokens=tuple(tokens), logprobs=floats_from(logprobs))
+        for tokens, logprobs in data["scored"]
+    ]
+
+
+def rows_data(rows: Sequence[Sequence[float]]) -> Data:
+    return {"rows": [floats_data(row) for row in rows]}
+
+
+def rows_from(data: Data) -> list[tuple[float, ...]]:
+    return [floats_from(row) for row in data["rows"]]
+
+
+def floats_data(values: Sequence[float]) -> str:
+    """A letter for the width, then base64 of little-endian words."""
+    wide = array("d", values)
+    narrow = array("f", values)
+    if narrow.tolist() == wide.tolist():  # a NaN is not equal to itself, and stays wide
+        return "f" + _base64(narrow)
+    return "d" + _base64(wide)
+
+
+def floats_from(data: str) -> tuple[float, ...]:
+    width: Literal["f", "d"] = "f" if data[0] == "f" else "d"
+    values = array(width, b64decode(data[1:]))
+    if sys.byteorder == "big":
+        values.byteswap()
+    return tuple(values)
+
+
+def _base64(values: array[float]) -> str:
+    if sys.byteorder == "big":
+        values.byteswap()
+    return b64encode(values.tobytes()).decode()
+
+
+def usage_data(usage: Usage) -> Data:
+    return asdict(usage)
+
+
+def usage_from(data: Data) -> Usage:
+    return Usage(**data)
+
+
+def capabilities_data(capabilities: Capabilities) -> Data:
+    return {**asdict(capabilities), "splice": sorted(mode.value for mode in capabilities.splice)}
+
+
+def capabilities_from(data: Data) -> Capabilities:
+    splice = frozenset(map(SpliceMode, data["splice"]))
+    fields: dict[str, Any] = {**data, "splice": splice, "heads": tuple(data["heads"])}
+    return Capabilities(**fields)

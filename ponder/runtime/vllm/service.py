@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from threading import Lock, Thread
 from typing import TypeVar
 
+from ponder.runtime.engine.jobs import Decode
 from ponder.runtime.errors import ModelError, PonderError
 from ponder.runtime.vllm.backend import Backend
 
@@ -81,3 +82,14 @@ class Service:
 
     def _closed(self) -> ModelError:
         return ModelError(f"the engine {self._name!r} is closed")
+
+
+def settle(job: Decode, future: Future[None]) -> None:
+    """A decode whose request failed, or never began, waits no longer."""
+    try:
+        error = future.exception()
+    except CancelledError:
+        job.end()
+        return
+    if isinstance(error, Exception):
+        job.end(error)

@@ -71,7 +71,7 @@ $(RIVALS:=/ready):
 
 # Ponder beside vLLM, as a user of the extra `vllm` has it.
 .rivals/vllm_cpu/dev: $(BUILT) .rivals/vllm_cpu/ready
-	$(@D)/bin/python -m pip install --quiet --editable '.[openai,serve]' hypothesis pytest pytest-timeout
+	$(@D)/bin/python -m pip install --quiet --editable '.[engine,openai,serve]' hypothesis pytest pytest-timeout
 	@touch $@
 
 .rivals/model/ready: .venv/dev .rivals/llama_cpp/ready benchmarks/rivals/convert.py

@@ -58,8 +58,8 @@ def open_engine(
             "vllm:MODEL" with such a directory or ORG/NAME in vLLM in this process, or
             "openai:MODEL" at an endpoint that speaks OpenAI's protocol.
         weights: what a model's weights are rounded to; all but "float32" need the native step
-            or, "bfloat16", a GPU. "bfloat16" is faster; "int8" and "int4" are faster yet, "int4" above all at one
-            stream, and change more answers, for better or worse (benchmarks/RESULTS.md).
+            or, "bfloat16", a GPU. "bfloat16" is faster; "int8" and "int4" are faster yet, "int4"
+            above all at one stream, and change more answers (benchmarks/RESULTS.md).
         pages: KV pages of 16 tokens; None lets the engine choose by the memory there is.
         adapters: for "vllm:MODEL" alone: directories of LoRA adapters by name.
         remote: for "openai:MODEL" alone, but for `context_length`; see `Remote`.

@@ -8,8 +8,10 @@ where two are as good as equally likely.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -17,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import ADAPTER, CONTEXT, MODEL, adapter, no_vllm, shared, start
+from in_process import CONTEXT, MODEL, no_vllm, shared, start
 from laws import log_softmax
 
 from ponder.runtime import (
     Branch,
     BranchPath,
+    CapabilityError,
     ContextOverflow,
     Engine,
     Finish,
@@ -278,14 +281,76 @@ def test_a_bias_that_cannot_be_is_refused(engine: Any) -> None:
     asyncio.run(body())
 
 
-def merged() -> Engine:
+RANK = 4
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter as PEFT writes it: random changes of the first layer's queries and values."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("adapter")
+    raw = json.loads((Path(MODEL) / "config.json").read_text())
+    random = torch.Generator().manual_seed(3)
+    tensors = {}
+    heads = {"q_proj": raw["num_attention_heads"], "v_proj": raw["num_key_value_heads"]}
+    for name, count in heads.items():
+        place = f"base_model.model.model.layers.0.self_attn.{name}"
+        shapes = {"A": (RANK, raw["hidden_size"]), "B": (count * raw["head_dim"], RANK)}
+        for part, shape in shapes.items():
+            tensors[f"{place}.lora_{part}.weight"] = 0.2 * torch.randn(shape, generator=random)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    settings = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": RANK,
+        "lora_alpha": RANK,
+        "target_modules": list(heads),
+        "bias": "none",
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def children(process: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found + [each for child in found for each in children(child)]
+
+
+def running(process: int) -> bool:
+    """False for one that only waits for its parent to ask how it ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def started(**more: Any) -> tuple[Engine, set[int]]:
+    """An engine, and its processes."""
+    others = set(children(os.getpid()))
+    engine: Engine = start(**more)
+    return engine, set(children(os.getpid())) - others
+
+
+@pytest.fixture(scope="module")
+def adapted(adapter: Path) -> Iterator[tuple[Engine, set[int]]]:
+    engine, processes = started(adapters={"loud": adapter})
+    yield engine, processes
+    asyncio.run(engine.close())
+
+
+def merged(adapter: Path) -> Engine:
     """The own engine on weights that the adapter was added to."""
     from safetensors.torch import load_file
 
     from ponder.runtime.engine.engine import LocalEngine
 
     model = load_model(MODEL)
-    changes = load_file(Path(adapter()) / "adapter_model.safetensors")
+    changes = load_file(adapter / "adapter_model.safetensors")
     weights = dict(model.weights)
     for name in [name for name in changes if ".lora_A." in name]:
         place = name.removeprefix("base_model.model.").replace(".lora_A", "")
@@ -293,14 +358,15 @@ def merged() -> Engine:
     return LocalEngine(replace(model, weights=weights), pages=500)
 
 
-def test_an_adapter_is_its_weights_merged(engine: Engine) -> None:
+def test_an_adapter_is_its_weights_merged(adapted: tuple[Engine, set[int]], adapter: Path) -> None:
+    engine, _ = adapted
     greedy = Sampling(max_tokens=6, temperature=0)
 
     async def body() -> None:
-        own = merged()
+        own = merged(adapter)
         base = await opened(engine)
         plain = log_softmax(await base.logits())
-        loud = await engine.open(turns(QUESTIONS[0]), path=PATH, adapter=ADAPTER)
+        loud = await engine.open(turns(QUESTIONS[0]), path=PATH, adapter="loud")
         (fork,) = loud.fork(1)
         changed = log_softmax(await fork.logits())
         ours = await opened(own)
@@ -308,6 +374,11 @@ def test_an_adapter_is_its_weights_merged(engine: Engine) -> None:
         assert max(abs(a - b) for a, b in zip(plain, changed, strict=True)) > 0.1
         assert log_softmax(await base.logits()) == pytest.approx(plain, abs=CLOSE)
         assert (await fork.extend(greedy)).tokens == (await ours.extend(greedy)).tokens
+        with pytest.raises(CapabilityError, match="did you mean 'loud'"):
+            await engine.open("x", path=PATH, adapter="lout")
+        assert not engine.capabilities.prompt_logprobs
+        with pytest.raises(CapabilityError, match="beside adapters"):
+            await loud.score(["x"])
         await own.close()
 
     asyncio.run(body())
@@ -321,25 +392,18 @@ def test_one_engine_serves_several_loops(engine: Engine) -> None:
     assert asyncio.run(body()) == asyncio.run(body())
 
 
-def children(process: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{process}/task").iterdir():
-        with suppress(OSError):
-            found += map(int, (task / "children").read_text().split())
-    return found + [each for child in found for each in children(child)]
-
-
 LONG = Sampling(max_tokens=1500, bias=((2, float("-inf")),))
 
 
 async def under_way(engine: Engine) -> tuple[list[Branch], list[asyncio.Task[Any]]]:
-    branches = list((await opened(engine)).fork(3))
-    tasks = [asyncio.ensure_future(branch.extend(LONG)) for branch in branches]
-    scoring = await opened(engine, QUESTIONS[1])
+    """Branches, and calls on all but the first."""
+    root = await opened(engine)
+    branches = [root, *root.fork(4)]
+    tasks = [asyncio.ensure_future(branch.extend(LONG)) for branch in branches[1:4]]
     await asyncio.sleep(0.5)
-    tasks.append(asyncio.ensure_future(scoring.score([" a" * 1500])))
+    given = asyncio.ensure_future(branches[4].append(" a" * 1500))
     await asyncio.sleep(0)
-    return [*branches, scoring], tasks
+    return branches, [*tasks, given]
 
 
 async def all_fail(
@@ -357,14 +421,13 @@ async def all_fail(
         await opened(engine)
 
 
-def test_when_vllm_dies_nobody_waits_for_ever() -> None:
-    others = set(children(os.getpid()))
-    engine = start()
-    ours = set(children(os.getpid())) - others
+def test_when_vllm_dies_nobody_waits_for_ever(adapted: tuple[Engine, set[int]]) -> None:
+    """The last of those that share this engine."""
+    engine, processes = adapted
 
     async def body() -> None:
         branches, tasks = await under_way(engine)
-        os.kill(max(ours), signal.SIGKILL)  # the worker, which was started last
+        os.kill(max(processes), signal.SIGKILL)  # the worker, which was started last
         async with asyncio.timeout(60):
             await all_fail(engine, branches, tasks, "failed")
         await engine.close()
@@ -374,10 +437,7 @@ def test_when_vllm_dies_nobody_waits_for_ever() -> None:
 
 
 def test_closing_under_way_fails_calls_and_leaves_no_process() -> None:
-    others = set(children(os.getpid()))
-    engine = start()
-    ours = set(children(os.getpid())) - others
-    assert ours
+    engine, processes = started()
 
     async def body() -> None:
         branches, tasks = await under_way(engine)
@@ -390,4 +450,9 @@ def test_closing_under_way_fails_calls_and_leaves_no_process() -> None:
         assert engine.stats().branches == 0
 
     asyncio.run(body())
-    assert not ours & set(children(os.getpid()))
+    assert processes
+    for _ in range(60):
+        if not any(map(running, processes)):
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"still running: {processes}")

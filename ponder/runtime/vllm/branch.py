@@ -125,6 +125,8 @@ class VllmBranch:
 
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
         self._gate.check("score")
+        if not self._engine.capabilities.prompt_logprobs:
+            raise self._untold("log-probabilities of given text beside adapters")
         given = [self._engine.tokenizer.encode(text) for text in continuations]
         self._fit("scoring", max(map(len, given), default=0))
         past, work = tuple(self._tokens), self._engine.work

@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -53,7 +53,8 @@ class VllmEngine:
             model: a directory in Hugging Face layout with a tokenizer.json, or ORG/NAME on the hub.
             weights: "float32" or "bfloat16", which is computed in too.
             context_length: tokens; None takes the model's.
-            adapters: directories of LoRA adapters, by the names `open` takes.
+            adapters: directories of LoRA adapters, by the names `open` takes; an engine with any
+                has no `score`.
             settings: further fields of vLLM's `EngineArgs`, as `max_num_seqs`.
         """
         if weights not in WEIGHTS:
@@ -71,13 +72,7 @@ class VllmEngine:
         self.context_length = backend.context_length
         self.tokenizer: Tokenizer = tokenizer_from_directory(path, vocabulary=self.vocabulary)
         self.name = f"{path.name if os.path.isdir(model) else model} ({backend.version}, {weights})"
-        self.capabilities = Capabilities.everything(
-            self.context_length,
-            splice=frozenset([SpliceMode.REENCODE]),
-            live_views=False,
-            hidden_states=False,
-            heads=(),
-        )
+        self.capabilities = _capabilities(self.context_length, adapters=bool(adapters))
         self.work = Work(backend)
         self.service = Service(backend, self.name)
         self._backend = backend
@@ -134,6 +129,19 @@ class VllmEngine:
         ident = next(self._idents)
         self._live.add(ident)
         return partial(self._live.discard, ident)
+
+
+def _capabilities(context_length: int, *, adapters: bool) -> Capabilities:
+    can = Capabilities.everything(
+        context_length,
+        splice=frozenset([SpliceMode.REENCODE]),
+        live_views=False,
+        hidden_states=False,
+        heads=(),
+    )
+    # Where adapters are loaded, vLLM dies of prompt log-probabilities (0.32, on CPUs), with an
+    # adapter or without.
+    return replace(can, prompt_logprobs=not adapters)
 
 
 def _directory(model: str) -> Path:

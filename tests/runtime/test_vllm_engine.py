@@ -239,9 +239,7 @@ def test_what_is_left_is_stopped(engine: Engine) -> None:
         streams = [branch.stream(endless) for branch in branches]
         for stream in streams:
             assert (await anext(aiter(stream))).text
-        streams[0] = streams[0].__class__(branches[0], endless, None)  # dropped, not closed
-        for stream in streams[1:]:
-            await stream.aclose()
+        del stream, streams  # dropped, not closed
         await at_rest(engine)
         for branch in branches:
             kept = branch.tokens[prompt:]

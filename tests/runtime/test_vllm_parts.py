@@ -111,11 +111,11 @@ def test_what_is_no_adapter_is_refused(tmp_path: Path, rank: object) -> None:
 
 
 def test_what_cannot_be_opened_is_refused_before_vllm_starts(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="int8.*float32 or bfloat16"):
+    with pytest.raises(InputError, match=r"int8.*float32 or bfloat16"):
         VllmEngine(str(tmp_path), weights="int8")
     with pytest.raises(InputError, match="nothing that vLLM reads"):
         VllmEngine(str(tmp_path / "absent"))
-    with pytest.raises(InputError, match="'vllm:scripted' does"):
+    with pytest.raises(InputError, match=r"'vllm:scripted' does"):
         open_engine("scripted", adapters={"x": tmp_path})
     with pytest.raises(InputError, match="takes no base_url, pages"):
         open_engine(f"vllm:{tmp_path}", pages=3, base_url="http://localhost")

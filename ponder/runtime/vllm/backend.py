@@ -50,6 +50,18 @@ class Piece:
     last: bool
 
 
+_FIXED: Final = {
+    "skip_tokenizer_init": True,
+    "enable_prefix_caching": True,
+    "scheduling_policy": "priority",
+    "logits_processors": [_DRAWS],
+    "max_logprobs": EVERY,
+    "generation_config": "vllm",
+    "disable_log_stats": True,
+    "use_tqdm_on_load": False,
+}
+
+
 class Load:
     """What vLLM tells after each step; it is one of its stat loggers."""
 
@@ -107,14 +119,7 @@ class Backend:
             "model": str(path),
             "dtype": dtype,
             "max_model_len": context_length,
-            "skip_tokenizer_init": True,
-            "enable_prefix_caching": True,
-            "scheduling_policy": "priority",
-            "logits_processors": [_DRAWS],
-            "max_logprobs": EVERY,
-            "generation_config": "vllm",
-            "disable_log_stats": True,
-            "use_tqdm_on_load": False,
+            **_FIXED,
             **_lora(adapters),
             **settings,
         }

@@ -41,8 +41,8 @@ probing. Of these servers:
   else each request breaks off the one before.
 - **vLLM**: all that an endpoint can do. How the model reads chat turns is told by `/tokenize`.
 
-Written by `make engine-table`; `make test-servers` tries the servers of others, and `make test-vllm`
-vLLM in process.
+Written by `make engine-table`; `make test-servers` tries the servers of others, and
+`make test-vllm` vLLM in process.
 """
 Column = dict[str, str]
 

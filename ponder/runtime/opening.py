@@ -5,7 +5,9 @@ The one place that knows which engines there are. Imports torch only when a real
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TypedDict, Unpack
 
 from ponder.runtime.api import Engine
@@ -16,6 +18,7 @@ from ponder.runtime.scripted import ScriptedEngine
 EMBEDDED = "embedded"
 SCRIPTED = "scripted"
 REMOTE = "openai:"
+VLLM = "vllm:"
 
 
 class Remote(TypedDict, total=False):
@@ -44,20 +47,22 @@ def open_engine(
     *,
     weights: str = "float32",
     pages: int | None = None,
+    adapters: Mapping[str, str | Path] | None = None,
     **remote: Unpack[Remote],
 ) -> Engine:
     """An engine for `model`; close it when done.
 
     Args:
         model: "embedded" (SmolLM2-135M-Instruct), "scripted" (a toy oracle, no model at all), the
-            path of a GGUF file or of a directory in Hugging Face layout, ORG/NAME on the hub, or
+            path of a GGUF file or of a directory in Hugging Face layout, ORG/NAME on the hub,
+            "vllm:MODEL" with such a directory or ORG/NAME in vLLM in this process, or
             "openai:MODEL" at an endpoint that speaks OpenAI's protocol.
         weights: what a model's weights are rounded to; all but "float32" need the native step
-            or, "bfloat16", a GPU.
-            "bfloat16" is faster; "int8" and "int4" are faster yet, "int4" above all at one
-            stream, and change more answers, for better or worse (benchmarks/RESULTS.md).
+            or, "bfloat16", a GPU. "bfloat16" is faster; "int8" and "int4" are faster yet, "int4"
+            above all at one stream, and change more answers (benchmarks/RESULTS.md).
         pages: KV pages of 16 tokens; None lets the engine choose by the memory there is.
-        remote: for "openai:MODEL" alone; see `Remote`.
+        adapters: for "vllm:MODEL" alone: directories of LoRA adapters by name.
+        remote: for "openai:MODEL" alone, but for `context_length`; see `Remote`.
 
     Raises:
         InputError: there is no such model, it cannot be read, or an extra is missing.
@@ -68,6 +73,10 @@ def open_engine(
         from ponder.runtime.remote.connect import connect
 
         return connect(model.removeprefix(REMOTE), **remote)
+    if model.startswith(VLLM):
+        return _open_vllm(model, weights, pages, adapters, **remote)
+    if adapters:
+        raise InputError(f"model {model!r} takes no adapters; {VLLM + model!r} does")
     if any(remote.values()):
         raise InputError(
             f"model {model!r} is at no endpoint, and takes no {', '.join(remote)}; "
@@ -83,6 +92,27 @@ def open_engine(
     from ponder.runtime.models.load import load_model
 
     return LocalEngine(load_model(model), weight_format=weight_format, pages=pages)
+
+
+def _open_vllm(
+    model: str,
+    weights: str,
+    pages: int | None,
+    adapters: Mapping[str, str | Path] | None,
+    **remote: Unpack[Remote],
+) -> Engine:
+    context_length = remote.pop("context_length", None)
+    if pages is not None or any(remote.values()):
+        raise InputError(
+            f"model {model!r} takes no {', '.join([*remote, 'pages'])}; vLLM reads how much memory "
+            "it may take from its own settings"
+        )
+    _check_installed(model, ("vllm", "tokenizers"), "vllm")
+    from ponder.runtime.vllm.engine import VllmEngine
+
+    return VllmEngine(
+        model.removeprefix(VLLM), weights=weights, context_length=context_length, adapters=adapters
+    )
 
 
 def _check_installed(model: str, needed: tuple[str, ...], extra: str) -> None:

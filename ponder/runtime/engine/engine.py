@@ -23,7 +23,8 @@ from ponder.runtime.engine.jobs import Prefill
 from ponder.runtime.engine.journal import Journal
 from ponder.runtime.engine.loop import EngineThread
 from ponder.runtime.engine.pool import default_pages
-from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError, unknown
+from ponder.runtime.engine.prompts import encode_prompt
+from ponder.runtime.errors import CapabilityError, InputError, unknown
 from ponder.runtime.models.config import LoadedModel, ModelConfig, Tokenizer
 from ponder.runtime.models.heads import Head
 from ponder.runtime.runners.api import Runner
@@ -31,11 +32,6 @@ from ponder.runtime.runners.choice import Kernels, WeightFormat, choose_runner
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.stats import EngineStats, EngineTime
 from ponder.runtime.values import Capabilities, Prompt, SpliceMode
-
-LONG = 16
-"""Characters a token: a prompt with more of them than the context allows is measured by its
-beginning first, so that a huge one is refused at once.
-"""
 
 
 class LocalEngine:
@@ -81,7 +77,6 @@ class LocalEngine:
             name: head.fitted(name, model.config.hidden)
             for name, head in {**model.heads, **(heads or {})}.items()
         }
-        self._context = model.config.context_length
         self.capabilities = _capabilities(runner, self.heads, tools=self.tokenizer.tools)
         pages = pages or default_pages(model.config, runner)
         self.core = Core(runner, pages, step_tokens)
@@ -101,7 +96,7 @@ class LocalEngine:
             )
         self.thread.check()
         check_chat(prompt, self.capabilities, self.name)
-        tokens = self._encode(prompt)
+        tokens = encode_prompt(self.tokenizer, prompt, self.config.context_length)
         handle = Handle(self, path, tools=offers_tools(prompt))
         job = Prefill(len(tokens), 0, waits=1)
         try:
@@ -158,20 +153,6 @@ class LocalEngine:
         spent = EngineTime(**asdict(kernels))
         return replace(spent, host=max(0.0, self.thread.seconds - spent.total))
 
-    def _encode(self, prompt: Prompt) -> list[int]:
-        context = self._context
-        for text in [prompt] if isinstance(prompt, str) else [m.content for m in prompt]:
-            if len(text) > LONG * context:
-                start = len(self.tokenizer.encode(text[: LONG * context]))
-                if start > 2 * context:
-                    raise _overflow(f"more than {start}", context)
-        tokens = self.tokenizer.encode_prompt(prompt)
-        if not tokens:
-            raise InputError("the prompt is empty; give at least one token")
-        if len(tokens) >= context:
-            raise _overflow(str(len(tokens)), context)
-        return tokens
-
 
 def _capabilities(runner: Runner, heads: Iterable[str], *, tools: bool) -> Capabilities:
     speaks = runner.config.language_head
@@ -184,13 +165,6 @@ def _capabilities(runner: Runner, heads: Iterable[str], *, tools: bool) -> Capab
         chat=frozenset({TOOLS} if tools else ()),
     )
     return replace(whole, logprobs=speaks, prompt_logprobs=speaks, logits=speaks)
-
-
-def _overflow(tokens: str, context: int) -> ContextOverflow:
-    return ContextOverflow(
-        f"the prompt has {tokens} tokens; the model holds {context}, one of them for the reply: "
-        "shorten it"
-    )
 
 
 def _let_go(live: set[int], core: Core, thread: EngineThread, ident: int) -> None:

@@ -21,7 +21,7 @@ _ALLOWED: Final = (
     f"'embedded' (or {embedded.NAME!r}), the path of a .gguf file, the path of a directory with "
     "config.json, tokenizer.json and safetensors, or ORG/NAME on the hub"
 )
-_ON_HUB: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+ON_HUB: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def load_model(spec: str, *, dtype: Precision = "float32") -> LoadedModel:
         return load_gguf(place, dtype=dtype, name=place.stem)
     if spec and os.path.exists(place):
         raise InputError(f"model {spec!r} is a file of a kind not read here; give {_ALLOWED}")
-    if _ON_HUB.fullmatch(spec):
+    if ON_HUB.fullmatch(spec):
         from ponder.runtime.models import hub
 
         return _load_directory(hub.snapshot(spec), dtype, spec)

@@ -118,10 +118,12 @@ def usage_from(data: Data) -> Usage:
 
 
 def capabilities_data(capabilities: Capabilities) -> Data:
-    return {**asdict(capabilities), "splice": sorted(mode.value for mode in capabilities.splice)}
+    splice = sorted(mode.value for mode in capabilities.splice)
+    return {**asdict(capabilities), "splice": splice, "chat": sorted(capabilities.chat)}
 
 
 def capabilities_from(data: Data) -> Capabilities:
     splice = frozenset(map(SpliceMode, data["splice"]))
-    fields: dict[str, Any] = {**data, "splice": splice, "heads": tuple(data["heads"])}
+    sets = {"splice": splice, "chat": frozenset(data["chat"])}
+    fields: dict[str, Any] = {**data, **sets, "heads": tuple(data["heads"])}
     return Capabilities(**fields)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
+from ponder.runtime.chat import Chat, turn
 from ponder.runtime.tokens import moved
 from ponder.runtime.values import Prompt
 
@@ -71,7 +72,9 @@ def prompt_data(prompt: Prompt) -> object:
     """JSON values."""
     if isinstance(prompt, str):
         return prompt
-    return [[message.role, message.content] for message in prompt]
+    turns = [turn(message) for message in prompt]
+    fields = Chat.of(prompt).fields
+    return {"turns": turns, "fields": dict(fields)} if fields else turns
 
 
 def digest(*values: object) -> bytes:

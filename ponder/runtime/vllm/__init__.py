@@ -1,0 +1,1 @@
+"""vLLM in this process: branches are journals of tokens, and its prefix cache keeps their KV."""

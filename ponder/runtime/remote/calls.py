@@ -37,7 +37,7 @@ async def ask(endpoint: Endpoint, path: str, body: Body) -> Reply:
 
 async def send(endpoint: Endpoint, path: str, body: Body) -> str:
     async with _sending(endpoint) as line:
-        text: str = await line.client.post(path, cast_to=str, body=body)
+        text = await line.post(path, body)
         line.limit.grow()
         return text
 

@@ -54,13 +54,13 @@ $(RIVALS:=/ready):
 	$(@D)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
-# What benchmarks/orchestration.py measures beside Ponder; and Ponder as a client alone, for its size.
+# What benchmarks/orchestration.py measures beside Ponder, and Ponder as client and server alone, for its size.
 CLIENTS := .rivals/its_hub .rivals/archon .rivals/optillm .rivals/ponder
 clients: $(CLIENTS:=/ready)
 
-.rivals/its_hub/ready: INSTALL = 'its-hub[lm]==1.2.0'
+.rivals/its_hub/ready: INSTALL = 'its-hub[lm,iaas]==1.2.0'
 .rivals/archon/ready: INSTALL = archon-ai==0.1.4
-.rivals/ponder/ready: INSTALL = '.[openai]'
+.rivals/ponder/ready: INSTALL = '.[openai,serve]'
 # It asks for torch and thirty others that its proxy and the methods measured here do without.
 .rivals/optillm/ready: ALONE = optillm==0.4.0
 .rivals/optillm/ready: INSTALL = flask openai networkx numpy 'z3-solver<=4.15.4.0' sympy PyYAML \

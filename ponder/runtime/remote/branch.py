@@ -48,7 +48,7 @@ class RemoteBranch:
         self._engine = engine
         self._history = history
         self._parent = parent
-        self._own = len(history.journal) if parent else 0
+        self._own = history.length if parent else 0
         self._family = family
         """Equal for branches of one fork that are still as they were forked, or extended alike."""
         self._forks = 0
@@ -149,7 +149,7 @@ class RemoteBranch:
 
     def rewind(self, to: int) -> None:
         self._check()
-        most = len(self._history.journal)
+        most = self._history.length
         if not 1 <= to <= most:
             raise InputError(f"rewind to {to!r} tokens; it must be 1 to {most}, all it has")
         self._edit(to, most, "")
@@ -159,7 +159,7 @@ class RemoteBranch:
     ) -> None:
         self._check()
         self._check_mode(mode)
-        check_range(start, stop, len(self._history.journal), len(text))
+        check_range(start, stop, self._history.length, len(text))
         self._edit(start, stop, text)
 
     async def join(
@@ -236,7 +236,7 @@ class RemoteBranch:
         self, params: Sampling, *, live: bool, pieces: asyncio.Queue[str | None] | None
     ) -> Member:
         manner = self._engine.manner
-        seed, place = self._engine.seed(self.path, len(self._history.journal))
+        seed, place = self._engine.seed(self.path, self._history.length)
         growing = Growing(params, manner.name, cut=manner.cuts(params))
         member = Member(self.path, seed, self._history, params, growing, live=live, pieces=pieces)
         group = None

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -84,7 +85,7 @@ class RemoteEngine:
             )
         self.check_open()
         kept = prompt if isinstance(prompt, str) else tuple(prompt)
-        return RemoteBranch(self, path, History(prompt=kept))
+        return RemoteBranch(self, path, History.opened(kept))
 
     def count(self, prompt: Prompt) -> int:
         return estimate_prompt(prompt)
@@ -139,8 +140,7 @@ class RemoteEngine:
         last = path.steps[-1] if path.steps else 0
         place = last if isinstance(last, int) else 0
         parent = BranchPath(path.seed, path.steps[:-1]) if isinstance(last, int) else path
-        first, *_ = philox((position, 0, 0, 1), parent.key())
-        return (first + place) % _SEEDS, place
+        return (_first_seed(parent, position) + place) % _SEEDS, place
 
     def enter(self, member: Member, place: int, group: object | None) -> None:
         """Ask for a reply; siblings of one group may share a request."""
@@ -168,3 +168,9 @@ class RemoteEngine:
         if loop not in self._gatherings:
             self._gatherings[loop] = Gathering(self)
         return self._gatherings[loop]
+
+
+@lru_cache(maxsize=256)
+def _first_seed(parent: BranchPath, position: int) -> int:
+    """Before the siblings' places are added; they ask one after the other."""
+    return philox((position, 0, 0, 1), parent.key())[0]

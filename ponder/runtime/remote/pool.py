@@ -42,7 +42,8 @@ class Line:
                 limits=limits, timeout=timeout, transport=self._transport
             ),
         )
-        self._fields = self._usual_fields()
+        self._origin = self._url.scheme, self._url.host, port(self._url)
+        self._heads: dict[str, bytes] = {}
         self.life = self._live()
 
     async def post(self, path: str, body: Body) -> str:
@@ -58,23 +59,20 @@ class Line:
         if self._transport is None or not path.startswith("/"):
             return await self._slowly(path, body)
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        fields = [*self._fields, (b"content-length", b"%d" % len(content))]
-        url = self._url
-        target = url.raw_path.rstrip(b"/") + path.encode()
         read, connect = self._seconds
         try:
             head, reply = await self._transport.exchange(
-                (url.scheme, url.host, port(url)),
-                framed("POST", target, fields, content),
+                self._origin,
+                b"%scontent-length: %d\r\n\r\n%s" % (self._head(path), len(content), content),
                 connect=connect,
                 read=read,
             )
         except http.TimeoutException as error:
-            raise openai.APITimeoutError(request=http.Request("POST", url)) from error
+            raise openai.APITimeoutError(request=http.Request("POST", self._url)) from error
         if 300 <= head.status < 400:
             return await self._slowly(path, body)
         if head.status >= 400:
-            request = http.Request("POST", url)
+            request = http.Request("POST", self._url)
             told = http.Response(head.status, headers=head.fields, content=reply, request=request)
             raise openai.APIStatusError(f"status {head.status}", response=told, body=None)
         return reply.decode(errors="replace")
@@ -83,8 +81,14 @@ class Line:
         text: str = await self.client.post(path, cast_to=str, body=body)
         return text
 
+    def _head(self, path: str) -> bytes:
+        """All that the official client sends with each request to `path`, but the length."""
+        if path not in self._heads:
+            target = self._url.raw_path.rstrip(b"/") + path.encode()
+            self._heads[path] = framed("POST", target, self._usual_fields(), b"")[:-2]
+        return self._heads[path]
+
     def _usual_fields(self) -> list[tuple[bytes, bytes]]:
-        """What the official client sends with each request."""
         told = {**self.client.default_headers, **self.client.auth_headers}
         given = {name: value for name, value in told.items() if isinstance(value, str)}
         given["Accept-Encoding"] = "identity"

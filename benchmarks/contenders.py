@@ -30,6 +30,10 @@ class Failure(Exception):
     """Why there is no number; the text goes into the table."""
 
 
+class Late(Failure):
+    """No answer in time; the process was stopped."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
     name: str
@@ -38,6 +42,8 @@ class Contender:
     """After `python -m`: a driver module and what it takes."""
     files: Sequence[Path] = ()
     """What it reads at its start besides its packages."""
+    core: int | None = None
+    """Of the processor, which it keeps to; None for any."""
 
     @property
     def installed(self) -> bool:
@@ -87,8 +93,9 @@ class Running:
         self.peak = 0
         started = time.perf_counter()
         with self._log.open("w") as log:
+            kept = [] if contender.core is None else ["taskset", "-c", str(contender.core)]
             self._process = subprocess.Popen(
-                [contender.python, "-m", *contender.arguments],
+                [*kept, contender.python, "-m", *contender.arguments],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
                 stdin=subprocess.PIPE,
@@ -108,16 +115,21 @@ class Running:
         Raises:
             Failure: it failed, or took longer than is allowed; then it is stopped.
         """
+        seconds = float(str(self.ask(encode(work), WORK_SECONDS)["seconds"]))
+        self.peak = max(self.peak, peak_bytes(self._process.pid))
+        return seconds
+
+    def ask(self, line: str, seconds: float) -> dict[str, object]:
+        """What it answers to a line; raises as `seconds` does."""
         stdin = self._process.stdin
         if stdin is None or self._process.poll() is not None:
             raise Failure(f"its process has ended; see {self._log.relative_to(ROOT)}")
-        stdin.write(encode(work) + "\n")
+        stdin.write(line + "\n")
         stdin.flush()
-        answer = self._answer(WORK_SECONDS)
-        self.peak = max(self.peak, peak_bytes(self._process.pid))
+        answer = self._answer(seconds)
         if "error" in answer:
             raise Failure(str(answer["error"]))
-        return float(str(answer["seconds"]))
+        return answer
 
     def close(self) -> None:
         """End it and what it started."""
@@ -146,7 +158,7 @@ class Running:
             line = self._answers.get(timeout=seconds)
         except queue.Empty:
             self._kill()
-            raise Failure(f"no answer within {seconds:.0f} s; stopped") from None
+            raise Late(f"no answer within {seconds:.0f} s; stopped") from None
         if not line:
             tail = self._log.read_text(errors="replace").strip().splitlines()[-1:]
             raise Failure(f"its process ended: {''.join(tail)}")

@@ -1,68 +1,67 @@
-"""What orchestration itself costs: CPU time a request at zero latency.
+"""Ponder's orchestration beside its-hub, archon-ai and optillm, on one scripted endpoint.
 
-32 questions at once, 32 samples each, replies of one character from the scripted engine. The same
-decodes made by hand on the bare engine are subtracted: what is left is planning, metering, tracing,
-streaming and voting.
+    make clients                              # once: an environment a rival, under .rivals/
+    .venv/bin/python benchmarks/orchestration.py --json
+
+prints a table a metric and, as its last line, JSON with all numbers, ratios and floors. The
+endpoint runs on core 0 and counts what is true; contenders take turns on core 1, in random order
+within a round. `benchmarks/overhead/metrics.py` says what is measured.
 """
 
 from __future__ import annotations
 
-import asyncio
-import statistics
-import time
-from collections.abc import Awaitable, Callable
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from ponder.orchestrator import Budget, Runtime, sample, vote
-from ponder.runtime import BranchPath, Sampling, ScriptedEngine
-from ponder.verifiers import ExactEquivalence
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-QUESTIONS, SAMPLES, ROUNDS = 32, 32, 7
-STRATEGY = sample(SAMPLES, max_tokens=8) | vote()
+from benchmarks.overhead import metrics
+from benchmarks.overhead.alone import alone
+from benchmarks.overhead.bench import CONTENDERS, Bench, Endpoint
+from benchmarks.overhead.installed import installed
+from benchmarks.overhead.passing import passing
+from benchmarks.overhead.report import document, machine, print_report
 
-
-def one_character(prompt: str) -> dict[str, float]:
-    return {"1": 1.0}
-
-
-async def orchestrated() -> None:
-    runtime = Runtime(ScriptedEngine(one_character), equivalence=ExactEquivalence())
-    async with asyncio.TaskGroup() as tasks:
-        for i in range(QUESTIONS):
-            tasks.create_task(
-                runtime.solve(f"Question {i}?", STRATEGY, seed=i, budget=Budget(tokens=10**6))
-            )
-
-
-async def bare() -> None:
-    engine = ScriptedEngine(one_character)
-
-    async def question(i: int) -> None:
-        root = await engine.open(f"Question {i}?", path=BranchPath(i))
-        branches = root.fork(SAMPLES)
-        await asyncio.gather(*(b.extend(Sampling(max_tokens=8)) for b in branches))
-
-    await asyncio.gather(*map(question, range(QUESTIONS)))
+Metric = Callable[[Bench, int], Iterator[metrics.Row]]
+METRICS: dict[str, Metric] = {
+    "alone": alone,
+    "cpu": metrics.cpu,
+    "flight": metrics.flight,
+    "counted": metrics.counted,
+    "faults": metrics.faults,
+    "determinism": metrics.determinism,
+    "many": metrics.many,
+    "installed": installed,
+    "passing": passing,
+}
 
 
-def milliseconds(work: Callable[[], Awaitable[None]]) -> list[float]:
-    """CPU milliseconds a request, one number a round, after one round to warm up."""
-    spent: list[float] = []
-    for _ in range(ROUNDS + 1):
-        started = time.process_time()
-        asyncio.run(work())  # type: ignore[arg-type]  # both are coroutine functions
-        spent.append((time.process_time() - started) * 1000 / (QUESTIONS * SAMPLES))
-    return spent[1:]
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--metrics", nargs="+", choices=METRICS, default=list(METRICS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    return parser.parse_args()
 
 
 def main() -> None:
-    with_all, alone = milliseconds(orchestrated), milliseconds(bare)
-    for name, spent in (("orchestrated", with_all), ("bare engine", alone)):
-        print(
-            f"{name:14} {statistics.median(spent):.3f} ms CPU a request "
-            f"({min(spent):.3f} to {max(spent):.3f} in {ROUNDS} rounds)"
-        )
-    difference = statistics.median(with_all) - statistics.median(alone)
-    print(f"{'orchestration':14} {difference:.3f} ms CPU a request; the floor is 0.2")
+    given, rows = arguments(), list[metrics.Row]()
+    with Endpoint() as endpoint:
+        bench = Bench(endpoint, given.contenders)
+        before = machine()
+        try:
+            for name in given.metrics:
+                print(f"{name} ...", file=sys.stderr, flush=True)
+                rows += METRICS[name](bench, given.rounds)
+        finally:
+            bench.close()
+    loads = {**before, "load average at the end": machine()["load average"]}
+    print_report(document(rows, bench.missing, bench.versions, loads), as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from ponder.verifiers.notation import NOT_A_UNIT
 
@@ -49,6 +50,7 @@ class Rational:
         return f"{self.value}{'%' if self.percent else ''}"
 
 
+@lru_cache(maxsize=1024)  # votes ask of the same few answers again and again
 def rational(text: str) -> Rational | None:
     """The number that `text`, in the notation of `plain`, is; None when it is not just a number."""
     text = text.strip()

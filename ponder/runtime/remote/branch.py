@@ -52,7 +52,7 @@ class RemoteBranch:
         self._engine = engine
         self._history = history
         self._parent = parent
-        self._own = len(history.journal) if parent else 0
+        self._own = history.length if parent else 0
         self._family = family
         """Equal for branches of one fork that are still as they were forked, or extended alike."""
         self._forks = 0
@@ -150,7 +150,7 @@ class RemoteBranch:
         raise self._untold("hidden states")
 
     def rewind(self, to: int) -> None:
-        most = len(self._history.journal)
+        most = self._history.length
         self._gate.check_rewind(to, most)
         self._edit(to, most, "")
 
@@ -158,7 +158,7 @@ class RemoteBranch:
         self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
         self._gate.check_edit("splice", mode)
-        check_range(start, stop, len(self._history.journal), len(text))
+        check_range(start, stop, self._history.length, len(text))
         self._edit(start, stop, text)
 
     async def join(
@@ -206,7 +206,7 @@ class RemoteBranch:
         self, params: Sampling, *, live: bool, pieces: asyncio.Queue[str | None] | None
     ) -> Member:
         manner = self._engine.manner
-        seed, place = self._engine.seed(self.path, len(self._history.journal))
+        seed, place = self._engine.seed(self.path, self._history.length)
         growing = Growing(params, manner.name, cut=manner.cuts(params))
         member = Member(self.path, seed, self._history, params, growing, live=live, pieces=pieces)
         group = None

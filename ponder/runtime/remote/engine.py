@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 from ponder.runtime.chat import Chat, check_chat
@@ -76,7 +77,7 @@ class RemoteEngine:
         self.check_open()
         check_chat(prompt, self.capabilities, self.name)
         kept = prompt if isinstance(prompt, str) else Chat.of(prompt)
-        return RemoteBranch(self, path, History(prompt=kept))
+        return RemoteBranch(self, path, History.opened(kept))
 
     def count(self, prompt: Prompt) -> int:
         return estimate_prompt(prompt)
@@ -131,8 +132,7 @@ class RemoteEngine:
         last = path.steps[-1] if path.steps else 0
         place = last if isinstance(last, int) else 0
         parent = BranchPath(path.seed, path.steps[:-1]) if isinstance(last, int) else path
-        first, *_ = philox((position, 0, 0, 1), parent.key())
-        return (first + place) % _SEEDS, place
+        return (_first_seed(parent, position) + place) % _SEEDS, place
 
     def enter(self, member: Member, place: int, group: object | None) -> None:
         """Ask for a reply; siblings of one group may share a request."""
@@ -160,3 +160,9 @@ class RemoteEngine:
         if loop not in self._gatherings:
             self._gatherings[loop] = Gathering(self)
         return self._gatherings[loop]
+
+
+@lru_cache(maxsize=256)
+def _first_seed(parent: BranchPath, position: int) -> int:
+    """Before the siblings' places are added; they ask one after the other."""
+    return philox((position, 0, 0, 1), parent.key())[0]

@@ -89,5 +89,15 @@ def truncate(model: Mapping[int, float], params: Sampling) -> dict[int, float]:
     return dict(sorted(kept.items()))
 
 
+def pick(weights: Mapping[int, float], point: float) -> int:
+    """Inverse CDF over token ids; `point` is in [0, 1)."""
+    rest, token = point * sum(weights.values()), next(iter(weights))
+    for token, weight in weights.items():  # noqa: B007 - rounding may leave the last
+        rest -= weight
+        if rest < 0:
+            break
+    return token
+
+
 def spell(tokens: Sequence[int]) -> str:
     return "".join(chr(t) for t in tokens if t != END)

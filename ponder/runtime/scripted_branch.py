@@ -15,7 +15,7 @@ from ponder.runtime.errors import (
     unknown,
 )
 from ponder.runtime.gate import Gate
-from ponder.runtime.script import END, VOCABULARY, next_token, spell, truncate
+from ponder.runtime.script import END, VOCABULARY, next_token, pick, spell, truncate
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.tool_calls import with_calls
@@ -62,7 +62,7 @@ class ScriptedBranch:
         self._own = len(tokens) if parent else 0
         self._gate = Gate(path, engine.name, engine.check_open)
         self.pin, self.unpin = self._gate.pin, self._gate.unpin
-        self._tools = tools
+        self._tools: bool = parent._tools if parent else tools
         engine.adopt(+1)
 
     @property
@@ -88,7 +88,6 @@ class ScriptedBranch:
                 self._prompt,
                 Usage(),
                 self,
-                tools=self._tools,
             )
             for i in range(n)
         ]
@@ -275,10 +274,5 @@ class ScriptedBranch:
         kept = truncate(model, params)
         if not kept:
             raise InputError("every token the script allows is forbidden by `bias`")
-        point = self.path.uniform(len(self._tokens)) * sum(kept.values())
-        token = next(iter(kept))
-        for token, weight in kept.items():  # noqa: B007 - rounding may leave the last
-            point -= weight
-            if point < 0:
-                break
+        token = pick(kept, self.path.uniform(len(self._tokens)))
         return token, math.log(model[token])

@@ -52,8 +52,8 @@ def _words(kind: str, message: str, place: str, value: object) -> str:
 def _path(body: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """Of the place in the JSON; a fault's place also names the reading of a value that it is of."""
     path: list[int | str] = []
-    for step, last in zip(loc, [*[False] * (len(loc) - 1), True], strict=True):
-        if isinstance(body, dict) and (step in body or last):
+    for place, step in enumerate(loc, start=1):
+        if isinstance(body, dict) and (step in body or place == len(loc)):
             body = body.get(step)
         elif isinstance(body, list) and isinstance(step, int) and step < len(body):
             body = body[step]

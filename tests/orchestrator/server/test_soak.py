@@ -1,4 +1,4 @@
-"""A short soak of a real server process: what survives is right, and nothing is left of the rest."""
+"""A short soak of a real server process: what survives is right, and nothing is left behind."""
 
 from __future__ import annotations
 

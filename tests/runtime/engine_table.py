@@ -35,6 +35,9 @@ probing. Of these servers:
 
 - **ponder**, its own (`ponder serve`): refuses settings that are not OpenAI's (`top_k`, `min_p`).
   Choices of one request are forks, so who shares a request matters, and `seed` is missing.
+- **replay** of an engine: each law runs on the engine while it is recorded, then on the recording
+  alone. What was cancelled is not on record, and a replay computes nothing, so five laws stop at
+  the first half (docs/replay.md).
 - **llama.cpp** (`llama_cpp.server`): ignores `n`, does not continue an assistant's turn, drops
   `top_k` of 1, tells no counts at the end of a stream, and computes one request at a time. Start
   it with `--logits_all True`, else it tells no log-probabilities, and `--interrupt_requests False`,

@@ -12,8 +12,9 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass, field, replace
+from itertools import count, product
+from pathlib import Path
 
 import in_process
 import pytest
@@ -23,7 +24,15 @@ from rival_servers import llama_cpp, vllm
 from served import served
 from tiny_llama import CONFIG, EOS, tiny
 
-from ponder.runtime import Engine, Sampling, ScriptedEngine, open_engine
+from ponder.runtime import (
+    Capabilities,
+    Engine,
+    RecordingEngine,
+    ReplayEngine,
+    Sampling,
+    ScriptedEngine,
+    open_engine,
+)
 from ponder.runtime.engine.engine import LocalEngine
 from ponder.runtime.kernels import native
 from ponder.runtime.models.heads import Affine, Head
@@ -49,6 +58,12 @@ class Subject:
     """Let go of what an engine keeps for whoever comes with the same beginning."""
     version: str = ""
     """Of what is not ours."""
+    declared: Callable[[Engine], Capabilities] = lambda engine: engine.capabilities
+    """What the laws go by."""
+    again: Callable[[Engine], Engine] | None = None
+    """From the engine that a law is over with to one on which it then runs once more: a replay."""
+    exempt: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Laws that do not bind the second engine, and why."""
     shared: bool = False
     """Making one takes a minute, so the laws have one together, and never close it."""
 
@@ -120,6 +135,42 @@ def scripted() -> Iterator[Subject]:
     yield Subject(make=lambda: ScriptedEngine(script, context_length=512, heads=LENGTH))
 
 
+CANCELLED = "what was cancelled is not on record"
+COUNTS = "usage is the recorded engine's, stats are the replay's own: it computes nothing"
+NOT_REPLAYED = {
+    "test_usage_adds_up_to_what_the_engine_counts": COUNTS,
+    "test_cancelling_keeps_what_was_drawn": CANCELLED,
+    "test_cancelling_twice_is_cancelling": CANCELLED,
+    "test_closing_under_way_ends_a_stream": CANCELLED,
+    "test_a_stream_that_is_left_keeps_what_came": CANCELLED,
+}
+
+
+@contextmanager
+def recorded(start: Start) -> Iterator[Subject]:
+    """Each law, recorded and then replayed."""
+    with start() as subject, tempfile.TemporaryDirectory() as folder:
+        files = (Path(folder, str(number)) for number in count())
+        yield replace(
+            subject,
+            make=lambda: RecordingEngine(subject.make(), next(files)),
+            declared=lambda engine: replace(engine.capabilities, stream=False),
+            again=replay,
+            exempt=NOT_REPLAYED,
+            drain=lambda engine: subject.drain(inside(engine)),
+        )
+
+
+def replay(recorded: Engine) -> Engine:
+    if not isinstance(recorded, RecordingEngine):
+        raise TypeError(f"{recorded!r} records nothing")
+    return ReplayEngine(recorded.path)
+
+
+def inside(engine: Engine) -> Engine:
+    return engine.engine if isinstance(engine, RecordingEngine) else engine
+
+
 @contextmanager
 def at(url: str, model: str) -> Iterator[Callable[[], Engine]]:
     """Engines on an endpoint, which is probed now, whatever is known of it."""
@@ -173,6 +224,8 @@ ENTRIES = [
     Entry(name="own, native", start=own_native, lacks=no_native),
     Entry(name="vllm", start=vllm_in_process, lacks=in_process.no_vllm),
     Entry(name="scripted", start=scripted),
+    Entry(name="replay of own", start=lambda: recorded(own_torch)),
+    Entry(name="replay of openai", start=lambda: recorded(scripted_endpoint)),
     Entry(name="openai: scripted", start=scripted_endpoint),
     Entry(name="openai: ponder, own", start=lambda: ponder_server(own_torch, END_NOW)),
     Entry(

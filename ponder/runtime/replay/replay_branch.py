@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ponder.runtime.errors import BranchClosed, CapabilityError, InputError
+from ponder.runtime.gate import Gate
 from ponder.runtime.replay import codec
 from ponder.runtime.replay.asked import Asked, resent_by, sampling_data
 from ponder.runtime.replay.codec import Data
@@ -48,9 +49,8 @@ class ReplayBranch:
         self._past = past
         self._parent = parent
         self._forks = 0
-        self._pins = 0
-        self._busy = False
-        self._open = True
+        self._gate = Gate(path, engine.name, engine.check_open)
+        self.pin, self.unpin = self._gate.pin, self._gate.unpin
         engine.adopt(+1)
 
     @property
@@ -74,9 +74,7 @@ class ReplayBranch:
         return resent
 
     def fork(self, n: int) -> list[ReplayBranch]:
-        self._check("fork")
-        if n < 1:
-            raise InputError(f"fork into {n!r} branches; it must be at least 1")
+        self._gate.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
         return [
             ReplayBranch(
@@ -86,7 +84,7 @@ class ReplayBranch:
         ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
-        self._check("extend")
+        self._gate.check("extend")
         try:
             given, timed = sampling_data(params), deadline is not None
             found = await self._serve("extend", given, timed=timed)
@@ -130,18 +128,14 @@ class ReplayBranch:
         return vector
 
     def rewind(self, to: int) -> None:
-        self._check("rewind")
-        if not 1 <= to <= len(self._past.tokens):
-            raise InputError(
-                f"rewind to {to!r} tokens; it must be 1 to {len(self._past.tokens)}, all it has"
-            )
+        self._gate.check_rewind(to, len(self._past.tokens))
         self._engine.check_refused(self._ask("rewind", {"to": to}))
         self._past.rewind(to)
 
     async def splice(
         self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
-        self._check("splice")
+        self._gate.check("splice")
         self._check_mode(mode)
         check_range(start, stop, len(self._past.tokens), len(text))
         given = {"start": start, "stop": stop, "text": text, "mode": mode.value}
@@ -150,17 +144,17 @@ class ReplayBranch:
     async def join(
         self, others: Sequence[ReplayBranch], mode: SpliceMode = SpliceMode.REENCODE
     ) -> None:
-        self._check("join others to")
+        self._gate.check("join others to")
         self._check_mode(mode)
         for other in others:
-            other._check_open()
+            other._gate.check_open()
         self._check_kin("join", others, self, "forks of this branch")
         at = len(self._past.tokens)
         given = {"others": self._named(others), "mode": mode.value}
         await self._edit("join", given, at, at, mode)
 
     def share(self, others: Sequence[ReplayBranch]) -> None:
-        self._check("share others with")
+        self._gate.check("share others with")
         if not self._engine.capabilities.live_views:
             raise CapabilityError(
                 f"engine {self._engine.name!r} has no live views; use one that has them, or append "
@@ -171,20 +165,8 @@ class ReplayBranch:
         self._engine.check_refused(asked)
         self._past.mark("share", asked.given)
 
-    def pin(self) -> None:
-        """There is no KV here to be taken away."""
-        self._check_open()
-        self._pins += 1
-
-    def unpin(self) -> None:
-        self._check_open()
-        if not self._pins:
-            raise InputError(f"branch {self.path} is not pinned; unpin once for each pin")
-        self._pins -= 1
-
     def close(self) -> None:
-        if self._open:
-            self._open = False
+        if self._gate.close():
             self._engine.adopt(-1)
 
     async def __aenter__(self) -> Self:
@@ -212,32 +194,15 @@ class ReplayBranch:
         self._past.splice(start, stop, found.value["tokens"])
 
     async def _serve(self, kind: str, given: Data, *, timed: bool = False) -> Found:
-        self._check(kind)
-        self._busy = True
-        try:
+        with self._gate.call(kind):
             await asyncio.sleep(0)  # as every call, it lets others have their turn
-            self._check_open()
+            self._gate.check_open()
             found = self._engine.serve(self._ask(kind, given), timed=timed)
-        finally:
-            self._busy = False
         self.usage += found.charged
         return found
 
     def _ask(self, kind: str, given: Data) -> Asked:
         return Asked(kind=kind, path=self.path, past=self._past.digest, given=given)
-
-    def _check(self, action: str) -> None:
-        self._check_open()
-        if self._busy:
-            raise InputError(
-                f"cannot {action} branch {self.path} while another call runs on it; wait for that "
-                "call, or fork first"
-            )
-
-    def _check_open(self) -> None:
-        if not self._open:
-            raise BranchClosed(f"branch {self.path} is closed")
-        self._engine.check_open()
 
     def _check_mode(self, mode: SpliceMode) -> None:
         if mode not in self._engine.capabilities.splice:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def engine(
     pytestconfig: pytest.Config,
 ) -> Iterator[Engine]:
     engine = shared or runner.run(made(subject))
-    pytestconfig.stash[FINDINGS].declare(entry.name, subject.version, engine.capabilities)
+    pytestconfig.stash[FINDINGS].declare(entry.name, subject.version, subject.declared(engine))
     yield engine
     if shared is None:
         runner.run(engine.close())
@@ -93,15 +93,35 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     found: dict[str, Any] = pyfuncitem.funcargs  # Any: fixtures of all kinds
     for mark in pyfuncitem.iter_markers("needs"):
         for capability in mark.args:
-            if not getattr(found["engine"].capabilities, capability):
+            if not getattr(found["subject"].declared(found["engine"]), capability):
                 pytest.skip(f"{MISSING}: {capability}")
 
-    async def body() -> None:
-        async with asyncio.timeout(LONGEST):
-            await law(**{name: found[name] for name in inspect.signature(law).parameters})
+    wanted = inspect.signature(law).parameters
 
-    found["runner"].run(body())
+    async def body(engine: Engine) -> None:
+        given = {**found, "engine": engine}
+        async with asyncio.timeout(LONGEST):
+            await law(**{name: given[name] for name in wanted})
+
+    found["runner"].run(body(found["engine"]))
+    if found["subject"].again is not None:
+        once_more(pyfuncitem.originalname, body, found)
     return True
+
+
+def once_more(
+    law: str, body: Callable[[Engine], Coroutine[Any, Any, None]], found: dict[str, Any]
+) -> None:
+    """The law again, on what its first engine left behind."""
+    runner, subject = found["runner"], found["subject"]
+    runner.run(found["engine"].close())
+    if law in subject.exempt:
+        pytest.skip(f"{MISSING}: {subject.exempt[law]}")
+    engine = subject.again(found["engine"])
+    try:
+        runner.run(body(engine))
+    finally:
+        runner.run(engine.close())
 
 
 @pytest.hookimpl(wrapper=True)

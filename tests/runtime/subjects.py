@@ -207,7 +207,13 @@ def rival(
 
 @contextmanager
 def vllm_in_process() -> Iterator[Subject]:
-    yield Subject(make=in_process.shared, version=in_process.package(), overlong=3000, shared=True)
+    yield Subject(
+        make=in_process.shared,
+        ending=in_process.END_NOW,
+        version=in_process.package(),
+        overlong=3000,
+        shared=True,
+    )
 
 
 def no_native() -> str:

@@ -327,11 +327,17 @@ def running(process: int) -> bool:
         return False
 
 
+def tracks(process: int) -> bool:
+    """Whether it is Python's own, which stays as long as the interpreter."""
+    return b"resource_tracker" in Path(f"/proc/{process}/cmdline").read_bytes()
+
+
 def started(**more: Any) -> tuple[Engine, set[int]]:
     """An engine, and its processes."""
     others = set(children(os.getpid()))
     engine: Engine = start(**more)
-    return engine, set(children(os.getpid())) - others
+    new = set(children(os.getpid())) - others
+    return engine, {process for process in new if not tracks(process)}
 
 
 @pytest.fixture(scope="module")

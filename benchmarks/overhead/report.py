@@ -17,8 +17,8 @@ from benchmarks.overhead.metrics import Row
 from benchmarks.overhead.verdicts import verdicts
 
 NOT_YET = (
-    "not measured: beam search and particle filters, so neither prefixes that their steps send again, "
-    "nor stragglers, nor tokens drawn after an end"
+    "not measured: beam search and particle filters, so neither prefixes that their steps send "
+    "again, nor stragglers, nor tokens drawn after an end"
 )
 
 

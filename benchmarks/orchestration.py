@@ -56,8 +56,9 @@ def main() -> None:
         before = machine()
         try:
             for name in given.metrics:
-                print(f"{name} ...", file=sys.stderr, flush=True)
-                rows += METRICS[name](bench, given.rounds)
+                for row in METRICS[name](bench, given.rounds):
+                    print(row, file=sys.stderr, flush=True)
+                    rows.append(row)
         finally:
             bench.close()
     loads = {**before, "load average at the end": machine()["load average"]}

@@ -1,7 +1,8 @@
 """What the orchestration benchmark measures. Each metric gives rows: a case, a contender, numbers.
 
 A number is a list with one entry a round; `report.py` makes medians of them. Beam search and
-particle filters are to join when Ponder has them: a case of `counted` with a method of its own.
+particle filters are not measured yet: each is a method of `Ask` and of the drivers, and a case of
+`counted`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from benchmarks.overhead.metrics import Row
 from benchmarks.overhead.verdicts import verdicts
 
 NOT_YET = (
-    "beam search and particle filters: not measured, Ponder has none yet; then requests by step, "
-    "prefixes sent again and tokens after the end join `counted` (PEERS 5.3 D, E, J)"
+    "not measured: beam search and particle filters, so neither prefixes that their steps send "
+    "again, nor stragglers, nor tokens drawn after an end"
 )
 
 

@@ -54,15 +54,12 @@ class Attending {
 
  private:
   static constexpr int kPer = 4 / sizeof(T);
-  // Asked for beside a tile: about what memory gives in its time.
-  static constexpr int kPagesAhead = 2;
 
   // Calls what(query, queries) for each tile's worth of a run's.
   template <class Do>
   void each(const Run& run, Do what) {
     const int64_t last = (int64_t)(run.first + run.count) * group_;
     for (int64_t q = (int64_t)run.first * group_; q < last; q += L::kQueries) {
-      for (int i = 0; i < kPagesAhead; ++i) ahead_.more();
       what(q, (int)(last - q < L::kQueries ? last - q : L::kQueries));
     }
   }
@@ -90,7 +87,7 @@ class Attending {
       each(run, [&](int64_t q, int count) {
         const Tile<float> t{keys_.at + first, room_.queries + q * stride, stride, steps, steps,
                             room_.scores + q * kSegment + start(run) + first * kPage, kSegment, false};
-        any_tile<D, L::kQueries, L::kQueryPanels>(count, panels, t);
+        any_tile<D, L::kQueries, L::kQueryPanels>(count, panels, t, ahead_);
       });
     }
     if (run.holes) hide(run);
@@ -104,6 +101,7 @@ class Attending {
 
   // One query's scores to weights, in their place.
   void soften(int64_t query) {
+    ahead_.turn();
     const Entry& entry = batch_.entries[query / group_];
     const int left = entry.last + 1 - batch_.segment * kSegment, limit = left < kSegment ? left : kSegment;
     const int end = (limit + kBlock - 1) / kBlock * kBlock;
@@ -156,7 +154,7 @@ class Attending {
         const char* weights = reinterpret_cast<const char*>(room_.scores) + q * stride + place * sizeof(T);
         const Tile<float> t{sources, weights, stride, steps, per_page,
                             room_.sums + q * width_ + first * kLanes, width_, true};
-        any_tile<D, L::kQueries, L::kQueryPanels>(count, panels, t);
+        any_tile<D, L::kQueries, L::kQueryPanels>(count, panels, t, ahead_);
       });
     }
   }
@@ -176,7 +174,7 @@ class Attending {
   const Batch& batch_;
   const int64_t head_, width_, group_;
   Room room_;
-  Ahead ahead_;
+  PagesAhead ahead_;
   Pages<KeyPlaces<T>> keys_;
   Pages<ValuePlaces<T>> values_;
   int32_t brought_[kBatchQueries];

@@ -123,45 +123,61 @@ class Pages {
   char* room_;
 };
 
-// Asks for the pages of a batch ahead of time: each lies somewhere else, so the processor cannot
-// guess, and what branches do not share is more than the nearest caches hold. First all keys, then all
-// values, as they are read.
-class Ahead {
+// Asks for the pages of a batch ahead of time, a few lines at each turn of a tile: each page lies
+// somewhere else, so the processor cannot guess, and what branches do not share is more than the nearest
+// caches hold. First all keys, then all values, as they are read.
+class PagesAhead {
  public:
-  Ahead(const Cache& cache, const Batch& batch, int64_t head) : cache_(cache), batch_(batch), head_(head) {}
+  PagesAhead(const Cache& cache, const Batch& batch, int64_t head) : cache_(cache), batch_(batch), head_(head) {}
 
-  // Everything before run `index` of the values or keys, whichever.
-  void reach(int index) {
-    while (turn_ < index && more()) {}
+  void turn() {
+    if (lines_ == 0 && !next()) return;
+    const int64_t count = lines_ < kStepsPerTurn ? lines_ : kStepsPerTurn;
+    ask(at_, count * kVectorBytes);
+    at_ += count * kVectorBytes;
+    lines_ -= count;
   }
 
-  // One page; false behind the last.
-  bool more() {
-    if (turn_ == 2 * batch_.run_count) return false;
-    const bool keys = turn_ < batch_.run_count;
-    const Run& run = batch_.runs[keys ? turn_ : turn_ - batch_.run_count];
-    ask_for(keys ? cache_.keys : cache_.values, run);
-    if (++page_ * kPage >= run.places) ++turn_, page_ = 0;
-    return true;
+  // Everything before a run, counted from the first of the keys.
+  void reach(int run) {
+    while (run_ < run && (lines_ > 0 || next())) turn();
   }
 
  private:
-  void ask_for(const char* memory, const Run& run) const {
-    const int first = page_ * kPage, last = first + kPage < run.places ? first + kPage - 1 : run.places - 1;
-    if (run.page[page_] >= 0) return ask_for(memory, run.page[page_]);
-    // The ends of what is put together: more than two pages are rare.
-    if (run.slots[first] >= 0) ask_for(memory, run.slots[first] / kPage);
-    if (run.slots[last] >= 0) ask_for(memory, run.slots[last] / kPage);
+  // To the next page; false behind the last.
+  bool next() {
+    if (run_ == 2 * batch_.run_count) return false;
+    const bool keys = run_ < batch_.run_count;
+    const Run& run = batch_.runs[keys ? run_ : run_ - batch_.run_count];
+    const int64_t slot = slot_of(run);
+    if (slot >= 0) {
+      at_ = (keys ? cache_.keys : cache_.values) + cache_.at(head_, slot / kPage);
+      lines_ = cache_.page_bytes / kVectorBytes;
+    }
+    step(run);
+    return true;
   }
 
-  void ask_for(const char* memory, int64_t page) const {
-    ask(memory + cache_.at(head_, page), cache_.page_bytes);
+  // Of what is put together, the page of the first place and that of the last: more are rare.
+  int64_t slot_of(const Run& run) const {
+    const int first = page_ * kPage, last = first + kPage < run.places ? first + kPage - 1 : run.places - 1;
+    return run.slots[second_ ? last : first];
+  }
+
+  void step(const Run& run) {
+    second_ = run.page[page_] < 0 && !second_;
+    if (second_ || ++page_ * kPage < run.places) return;
+    page_ = 0;
+    ++run_;
   }
 
   const Cache& cache_;
   const Batch& batch_;
   const int64_t head_;
-  int turn_ = 0, page_ = 0;
+  const char* at_ = nullptr;
+  int64_t lines_ = 0;
+  int run_ = 0, page_ = 0;
+  bool second_ = false;
 };
 
 }  // namespace

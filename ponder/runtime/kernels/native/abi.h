@@ -15,8 +15,8 @@ constexpr int kPagesPerBlock = kBlock / kPage;
 constexpr int kSegment = 256;
 constexpr int kBlocksPerSegment = kSegment / kBlock;
 constexpr int kVectorBytes = 64;
-constexpr int kBatchRows = 32;    // rows one thread attends for at a time
-constexpr int kMaxRows = 8;       // of a tile
+// Queries of one head that a thread attends for at a time: their scores stay in the nearest cache.
+constexpr int kBatchQueries = 24;
 constexpr int kMaxHead = 512;     // widest head
 constexpr int kDrawBlock = 256;   // logits a partial sum covers
 
@@ -52,7 +52,7 @@ struct Shape {
   float epsilon;
   float scale;  // of scores
 
-  int32_t group() const { return heads / kv_heads; }
+  constexpr int32_t group() const { return heads / kv_heads; }
   int32_t width() const { return (heads + 2 * kv_heads) * head_dim; }
 };
 
@@ -136,12 +136,25 @@ struct Entry {
   int64_t partial;                     // where this row's result for this segment goes
 };
 
-// Up to a few dozen rows, and one segment of positions: what one thread does at a time.
+// A few rows, and one segment of positions: what one thread does at a time.
 struct Batch {
   const Entry* entries;
   const Run* runs;
   int32_t count, run_count;
+  int32_t segment;
 };
+
+// Never none: a row's queries of one head stay together.
+constexpr int batch_rows(const Shape& shape) {
+  return shape.group() < kBatchQueries ? kBatchQueries / shape.group() : 1;
+}
+constexpr int64_t batch_queries(const Shape& shape) { return batch_rows(shape) * shape.group(); }
+// Bytes that a thread attends in.
+constexpr int64_t attention_room(const Shape& shape) {
+  const int64_t rows = batch_queries(shape), width = shape.head_dim;
+  const int64_t floats = rows * (kSegment + 2 * width) + (kBlock + 1) * width + 2 * padded(rows);
+  return (floats * 4 + 4095) / 4096 * 4096;
+}
 
 struct Attention {
   const Shape* shape;

@@ -7,6 +7,7 @@
 #include "linear.h"
 #include "rows.h"
 #include "turn.h"
+#include "places.h"
 #include "attention.h"
 #include "draw.h"
 

@@ -111,7 +111,7 @@ Entry make_entry(const Plan& plan, const Member& member, int segment) {
 
 void add_batch(Plan& plan, const std::vector<Member>& members, int segment) {
   const int blocks = kBlocksPerSegment;
-  Batch batch{nullptr, nullptr, (int32_t)members.size(), 0};
+  Batch batch{nullptr, nullptr, (int32_t)members.size(), 0, segment};
   for (const Member& member : members) plan.entries.push_back(make_entry(plan, member, segment));
   const size_t before = plan.runs.size();
   for (int block = segment * blocks; block < (segment + 1) * blocks; ++block)
@@ -143,7 +143,7 @@ void link(Plan& plan) {
 
 }  // namespace
 
-Plan make_plan(const Work* works, int64_t count, const Rotary& rotary) {
+Plan make_plan(const Work* works, int64_t count, const Rotary& rotary, int rows) {
   Plan plan{{}, {0}, {}, {}, {}, {}, Angles(rotary)};
   std::vector<Shifts> shifts;
   for (int64_t w = 0; w < count; ++w) {
@@ -158,7 +158,7 @@ Plan make_plan(const Work* works, int64_t count, const Rotary& rotary) {
     for (const Member& member : members) {
       if (member.last < segment * kSegment) continue;
       batch.push_back(member);
-      if ((int)batch.size() == kBatchRows) {
+      if ((int)batch.size() == rows) {
         add_batch(plan, batch, segment);
         batch.clear();
       }

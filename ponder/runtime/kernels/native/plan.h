@@ -34,6 +34,7 @@ struct Plan {
   Angles distances;
 };
 
-Plan make_plan(const Work* works, int64_t count, const Rotary& rotary);
+// In batches of at most `rows`.
+Plan make_plan(const Work* works, int64_t count, const Rotary& rotary, int rows);
 
 }  // namespace ponder

@@ -15,17 +15,11 @@ int64_t now() {
 // Calls of `each` in a layer, and before and after all layers.
 constexpr int kPhasesPerLayer = 10, kPhasesAround = 2;
 
-int64_t attention_room(const Shape& shape) {
-  const int64_t rows = (int64_t)kBatchRows * shape.group(), width = shape.head_dim;
-  const int64_t floats = 2 * rows * width + 2 * kBlock * width + 2 * kMaxRows * kBlock + 2 * padded(rows);
-  return (floats * 4 + 4095) / 4096 * 4096;
-}
-
 class Runner {
  public:
   Runner(Model& model, Step& step)
       : model_(model), step_(step), shape_(model.shape), kernels_(model.kernels),
-        plan_(make_plan(step.works, step.work_count, rotary(model))), rows_((int64_t)plan_.rows.size()),
+        plan_(make_plan(step.works, step.work_count, rotary(model), batch_rows(shape_))), rows_((int64_t)plan_.rows.size()),
         hidden_(padded(shape_.hidden)), inner_(padded(shape_.intermediate)),
         heads_((int64_t)shape_.heads * shape_.head_dim), phases_(shape_.layers * kPhasesPerLayer + kPhasesAround) {
     Buffers& b = model.buffers;

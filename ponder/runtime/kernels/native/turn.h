@@ -42,6 +42,7 @@ class Turner {
         x_(job.projected + row.row * shape_.width()) {}
 
   void all() {
+    for (int h = 0; h < shape_.kv_heads; ++h) ask_for(h);
     queries();
     for (int h = 0; h < shape_.kv_heads; ++h) {
       const int64_t page = job_.cache.at(h, row_.slot / kPage);
@@ -53,6 +54,13 @@ class Turner {
   }
 
  private:
+  // A place is in as many lines as it has steps: asked for now, they are here when they are written.
+  void ask_for(int head) const {
+    const int64_t page = job_.cache.at(head, row_.slot / kPage), panel = kPage * kLanes * (int64_t)sizeof(T);
+    ask(job_.cache.keys + page, job_.cache.page_bytes);
+    ask(job_.cache.values + page + row_.slot % kPage * (int64_t)sizeof(T) / 4 * kVectorBytes, width_ / kLanes * panel, panel);
+  }
+
   void queries() {
     // 1 / ln 2: scores are in base 2.
     const float scale = 1.44269504088896f * shape_.scale;

@@ -38,7 +38,7 @@ struct GroupedTile {
 };
 
 template <class L, class W, int R, int P>
-void grouped_tile(const GroupedTile& t) {
+void grouped_tile(const GroupedTile& t, Ahead* ahead) {
   typename L::F acc[R][P];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
@@ -46,6 +46,7 @@ void grouped_tile(const GroupedTile& t) {
     for (int p = 0; p < P; ++p)
       acc[r][p] = L::zero();
   for (int64_t g = 0; g < t.count; ++g) {
+    ahead->turn();
     typename L::I sum[R][P];
     const Group* x[R];
 #pragma GCC unroll 8
@@ -86,12 +87,12 @@ void grouped_tile(const GroupedTile& t) {
 }
 
 template <class L, class W, int R, int P>
-void any_grouped_tile(int rows, int panels, const GroupedTile& t) {
+void any_grouped_tile(int rows, int panels, const GroupedTile& t, Ahead* ahead) {
   if constexpr (P > 1)
-    if (panels < P) return any_grouped_tile<L, W, R, P - 1>(rows, panels, t);
+    if (panels < P) return any_grouped_tile<L, W, R, P - 1>(rows, panels, t, ahead);
   if constexpr (R > 1)
-    if (rows < R) return any_grouped_tile<L, W, R - 1, P>(rows, panels, t);
-  grouped_tile<L, W, R, P>(t);
+    if (rows < R) return any_grouped_tile<L, W, R - 1, P>(rows, panels, t, ahead);
+  grouped_tile<L, W, R, P>(t, ahead);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <deque>
 
 namespace ponder {
 namespace {
@@ -27,7 +28,7 @@ class Runner {
       : model_(model), step_(step), shape_(model.shape), kernels_(model.kernels),
         plan_(make_plan(step.works, step.work_count, rotary(model))), rows_((int64_t)plan_.rows.size()),
         hidden_(padded(shape_.hidden)), inner_(padded(shape_.intermediate)),
-        heads_((int64_t)shape_.heads * shape_.head_dim), phases_(shape_.layers * kPhasesPerLayer + kPhasesAround) {
+        heads_((int64_t)shape_.heads * shape_.head_dim), phases_(new_phases()) {
     Buffers& b = model.buffers;
     x_ = b.x.floats(rows_ * hidden_);
     normed_ = b.normed.floats(model.team.size() * (hidden_ > heads_ ? hidden_ : heads_));
@@ -57,6 +58,12 @@ class Runner {
   static Rotary rotary(const Model& model) {
     return {floats(model.cosines), floats(model.sines), reinterpret_cast<const double*>(model.frequencies.data()),
             model.shape.positions, model.shape.head_dim / 2};
+  }
+
+  std::deque<Parts> new_phases() const {
+    std::deque<Parts> phases;
+    for (int i = 0; i < shape_.layers * kPhasesPerLayer + kPhasesAround; ++i) phases.emplace_back(model_.team.size());
+    return phases;
   }
 
   // One thread's view of the step.
@@ -101,7 +108,7 @@ class Runner {
       const int64_t start = now();
       const Linear gate{&layer.gate.packed(), s_.input_, s_.rows_, s_.gated_, s_.inner_, false};
       const Linear up{&layer.up.packed(), s_.input_, s_.rows_, nullptr, 0, false};
-      panels(gate.weight->panels, [&](int64_t a, int64_t b) { s_.kernels_.gated(gate, up, a, b); });
+      panels(gate.weight->panels, [&](const Span& span) { s_.kernels_.gated(gate, up, span); });
       clock_[kLinearTime] += now() - start;
       each(s_.rows_, 4, [&](int64_t r) { s_.kernels_.convert(s_.gated_ + r * s_.inner_, s_.inner_, s_.model_.format, s_.input_, r); });
       linear(layer.down, s_.x_, s_.hidden_, true);
@@ -126,20 +133,22 @@ class Runner {
     void linear(const Matrix& weight, float* out, int64_t stride, bool add) {
       const int64_t start = now();
       const Linear job{&weight.packed(), s_.input_, s_.rows_, out, stride, add};
-      panels(job.weight->panels, [&](int64_t a, int64_t b) { s_.kernels_.linear(job, a, b); });
+      panels(job.weight->panels, [&](const Span& span) { s_.kernels_.linear(job, span); });
       clock_[kLinearTime] += now() - start;
     }
 
     template <class Do>
     void panels(int64_t count, Do what) {
       const int64_t unit = s_.kernels_.panels, pieces = (count + unit - 1) / unit;
-      each(pieces, 1, [&](int64_t i) { what(i * unit, (i + 1) * unit < count ? (i + 1) * unit : count); });
+      s_.phases_[phase_++].share(thread_, pieces, 1, [&](int64_t i, int64_t next) {
+        what(Span{i * unit, (i + 1) * unit < count ? (i + 1) * unit : count, next < 0 ? -1 : next * unit});
+      });
     }
 
     // The threads share out 0..count, `grain` at a time.
     template <class Do>
     void each(int64_t count, int64_t grain, Do what) {
-      s_.phases_[phase_++].share(count, grain, what);
+      s_.phases_[phase_++].share(thread_, count, grain, [&](int64_t i, int64_t) { what(i); });
     }
 
     Cache cache(int layer) const {
@@ -163,7 +172,7 @@ class Runner {
   const Kernels& kernels_;
   const Plan plan_;
   const int64_t rows_, hidden_, inner_, heads_;
-  std::vector<Parts> phases_;
+  std::deque<Parts> phases_;
   float *x_, *normed_, *projected_, *partials_, *gated_;
   char *queries_, *scratch_;
   int64_t input_stride_;

@@ -58,7 +58,7 @@ void Team::serve(int index) {
 }
 
 void Parts::wait(int64_t count) const {
-  for (int spins = 0; done_.load(std::memory_order_acquire) < count; ++spins) {
+  for (int spins = 0; done_.value.load(std::memory_order_acquire) < count; ++spins) {
     if (spins < kSpins) relax();
     else std::this_thread::yield();
   }

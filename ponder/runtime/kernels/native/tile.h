@@ -28,6 +28,29 @@ struct DotPairs : DotFloat<L> {
   }
 };
 
+// Lines of memory that will be wanted soon, asked for a few at a time while something else is computed:
+// the processor guesses only what lies ahead within a page.
+class Ahead {
+ public:
+  Ahead() = default;
+  // `bytes` from `from` on, in `turns` turns.
+  Ahead(const char* from, int64_t bytes, int64_t turns)
+      : at_(from), lines_(bytes / kVectorBytes), each_((lines_ + turns - 1) / turns) {}
+
+  void turn() {
+    const int64_t count = each_ < lines_ ? each_ : lines_;
+    for (int64_t i = 0; i < count; ++i) __builtin_prefetch(at_ + i * kVectorBytes, 0, 2);
+    at_ += count * kVectorBytes;
+    lines_ -= count;
+  }
+
+ private:
+  const char* at_ = nullptr;
+  int64_t lines_ = 0, each_ = 0;
+};
+
+constexpr int kStepsPerTurn = 8;
+
 template <class Out>
 struct Tile {
   const char* const* panels;  // [sources][P]
@@ -41,7 +64,7 @@ struct Tile {
 };
 
 template <class D, int R, int P>
-void tile(const Tile<typename D::Out>& t) {
+void tile(const Tile<typename D::Out>& t, Ahead* ahead) {
   typename D::Acc acc[R][P];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
@@ -55,6 +78,7 @@ void tile(const Tile<typename D::Out>& t) {
     for (int p = 0; p < P; ++p) w[p] = panels[p];
     const int64_t count = t.steps - done < t.per_source ? t.steps - done : t.per_source;
     for (int64_t k = 0; k < count; ++k, x += 4) {
+      if (ahead && k % kStepsPerTurn == 0) ahead->turn();
       decltype(D::load(x)) v[P];
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) v[p] = D::load(w[p] + k * kVectorBytes);
@@ -74,12 +98,12 @@ void tile(const Tile<typename D::Out>& t) {
 
 // A tile of a size known only now, of at most R rows and P panels.
 template <class D, int R, int P>
-void any_tile(int rows, int panels, const Tile<typename D::Out>& t) {
+void any_tile(int rows, int panels, const Tile<typename D::Out>& t, Ahead* ahead = nullptr) {
   if constexpr (P > 1)
-    if (panels < P) return any_tile<D, R, P - 1>(rows, panels, t);
+    if (panels < P) return any_tile<D, R, P - 1>(rows, panels, t, ahead);
   if constexpr (R > 1)
-    if (rows < R) return any_tile<D, R - 1, P>(rows, panels, t);
-  tile<D, R, P>(t);
+    if (rows < R) return any_tile<D, R - 1, P>(rows, panels, t, ahead);
+  tile<D, R, P>(t, ahead);
 }
 
 }  // namespace

@@ -38,8 +38,9 @@ void run_head(Model& model, const float* hidden, int64_t rows, float* logits) {
 
 void run_linear(const Kernels& kernels, Format format, const float* weights, int64_t columns,
                 int64_t inner, const float* x, int64_t rows, float* out) {
+  Arena arena;
   Matrix matrix;
-  matrix.pack(format, weights, columns, inner);
+  matrix.pack(format, weights, columns, inner, arena);
   Memory inputs, padding;
   const int64_t stride = row_bytes(format, padded(inner)) + kVectorBytes;
   const Input input{inputs.room(rows * stride), stride};

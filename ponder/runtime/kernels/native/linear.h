@@ -66,7 +66,7 @@ void emit(const Linear& job, int64_t row, int64_t panel, const float* values) {
 template <class L>
 Ahead ahead_of(const Linear& job, int64_t next) {
   const Packed& weight = *job.weight;
-  if (next < 0) return {};
+  if (next < 0 || job.rows <= L::kRows) return {};
   const int64_t left = weight.panels - next, panels = left < L::kPanels ? left : L::kPanels;
   const int64_t bytes = panels * weight.vectors() * kVectorBytes;
   if (bytes > kMostAhead) return {};

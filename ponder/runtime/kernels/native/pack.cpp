@@ -79,9 +79,9 @@ Levels half_bytes(const float* w, int64_t n) {
 
 }  // namespace
 
-void Matrix::pack(Format format, const float* weights, int64_t columns, int64_t inner) {
+void Matrix::pack(Format format, const float* weights, int64_t columns, int64_t inner, Arena& arena) {
   packed_ = {format, columns, padded(columns) / kLanes, steps_of(format, inner), nullptr, nullptr};
-  char* data = data_.room(packed_.panels * packed_.vectors() * kVectorBytes);
+  char* data = arena.take(packed_.panels * packed_.vectors() * kVectorBytes);
   packed_.data = data;
   if (format == kFloat32) {
     float* out = reinterpret_cast<float*>(data);
@@ -90,17 +90,18 @@ void Matrix::pack(Format format, const float* weights, int64_t columns, int64_t 
     uint16_t* out = reinterpret_cast<uint16_t*>(data);
     each_place(weights, columns, inner, 2, [&](int64_t at, float w) { out[at] = to_bfloat16(w); });
   } else {
-    pack_groups(weights, columns, inner);
+    const int64_t scales = packed_.panels * groups(inner) * packed_.group_scales();
+    uint16_t* to = reinterpret_cast<uint16_t*>(arena.take(scales * 2));
+    packed_.scales = to;
+    pack_groups(weights, columns, inner, data, to);
   }
 }
 
-void Matrix::pack_groups(const float* weights, int64_t columns, int64_t inner) {
+void Matrix::pack_groups(const float* weights, int64_t columns, int64_t inner, char* data, uint16_t* to) const {
   const bool halves = packed_.format == kInt4;
   const int64_t count = groups(inner), scales = packed_.group_scales();
-  uint16_t* to = reinterpret_cast<uint16_t*>(scales_.room(packed_.panels * count * scales * 2));
-  packed_.scales = to;
   for (int64_t n = 0; n < columns; ++n) {
-    char* panel = data_.data() + n / kLanes * packed_.vectors() * kVectorBytes + n % kLanes * 4;
+    char* panel = data + n / kLanes * packed_.vectors() * kVectorBytes + n % kLanes * 4;
     for (int64_t g = 0; g < count; ++g) {
       const float* w = weights + n * inner + g * kGroup;
       const int64_t size = inner - g * kGroup < kGroup ? inner - g * kGroup : kGroup;

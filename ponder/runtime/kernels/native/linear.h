@@ -12,7 +12,7 @@ template <class L>
 constexpr int kSums = L::kRows * L::kPanels * kLanes;
 
 template <class L, class D>
-void sums(const Linear& job, int64_t row, int rows, int64_t panel, int panels, float* out, Ahead* ahead) {
+void sums(const Linear& job, int64_t row, int rows, int64_t panel, int panels, float* out, Ahead& ahead) {
   const char* sources[L::kPanels] = {};
   for (int p = 0; p < panels; ++p) sources[p] = job.weight->panel(panel + p);
   const int64_t steps = job.weight->steps;
@@ -21,7 +21,7 @@ void sums(const Linear& job, int64_t row, int rows, int64_t panel, int panels, f
 }
 
 template <class L, class W>
-void grouped_sums(const Linear& job, int64_t row, int rows, int64_t panel, int panels, float* out, Ahead* ahead) {
+void grouped_sums(const Linear& job, int64_t row, int rows, int64_t panel, int panels, float* out, Ahead& ahead) {
   const Packed& weight = *job.weight;
   const char* sources[L::kPanels] = {};
   const uint16_t* scales[L::kPanels] = {};
@@ -41,7 +41,7 @@ void grouped_sums(const Linear& job, int64_t row, int rows, int64_t panel, int p
 
 // [rows][panels * 16] floats
 template <class L>
-void product(const Linear& job, int64_t row, int rows, int64_t panel, int panels, float* out, Ahead* ahead) {
+void product(const Linear& job, int64_t row, int rows, int64_t panel, int panels, float* out, Ahead& ahead) {
   switch (job.weight->format) {
     case kFloat32: return sums<L, DotFloat<L>>(job, row, rows, panel, panels, out, ahead);
     case kBfloat16: return sums<L, DotPairs<L>>(job, row, rows, panel, panels, out, ahead);
@@ -93,7 +93,7 @@ void linear(const Linear& job, const Span& span) {
   Ahead ahead;
   const auto begin = [&](int64_t next) { ahead = ahead_of<L>(job, next); };
   each_tile<L>(job.rows, span, begin, [&](int64_t row, int rows, int64_t panel, int panels) {
-    product<L>(job, row, rows, panel, panels, out, &ahead);
+    product<L>(job, row, rows, panel, panels, out, ahead);
     for (int i = 0; i < rows * panels; ++i)
       emit<L>(job, row + i / panels, panel + i % panels, out + i * kLanes);
   });
@@ -105,8 +105,8 @@ void gated(const Linear& gate, const Linear& up, const Span& span) {
   Ahead gate_ahead, up_ahead;
   const auto begin = [&](int64_t next) { gate_ahead = ahead_of<L>(gate, next), up_ahead = ahead_of<L>(up, next); };
   each_tile<L>(gate.rows, span, begin, [&](int64_t row, int rows, int64_t panel, int panels) {
-    product<L>(gate, row, rows, panel, panels, g, &gate_ahead);
-    product<L>(up, row, rows, panel, panels, u, &up_ahead);
+    product<L>(gate, row, rows, panel, panels, g, gate_ahead);
+    product<L>(up, row, rows, panel, panels, u, up_ahead);
     for (int i = 0; i < rows * panels; ++i) {
       float* out = gate.output + (row + i / panels) * gate.stride + (panel + i % panels) * kLanes;
       L::store(out, L::mul(silu<L>(L::load(g + i * kLanes)), L::load(u + i * kLanes)));

@@ -72,7 +72,7 @@ bool Model::take(int kind, int index, const float* data) {
       for (int64_t i = 0; i < count; ++i) out[i] = to_bfloat16(data[i]);
       return true;
     }
-    case kHead: return head.pack(head_format(format), data, shape.vocabulary, hidden, arena), true;
+    case kHead: return head.pack(head_format(format), data, shape.vocabulary, hidden, arena, team), true;
     case kNorm: return copy(norm, data, hidden, padded(hidden)), true;
     case kCosines: return copy(cosines, data, angles, angles), true;
     case kSines: return copy(sines, data, angles, angles), true;
@@ -81,12 +81,12 @@ bool Model::take(int kind, int index, const float* data) {
     case kQueryNorm: return copy(layer.query_norm, data, shape.head_dim, shape.head_dim), true;
     case kKeyNorm: return copy(layer.key_norm, data, shape.head_dim, shape.head_dim), true;
     case kAttentionNorm: return copy(layer.attention_norm, data, hidden, padded(hidden)), true;
-    case kProjection: return layer.projection.pack(format, data, shape.width(), hidden, arena), true;
-    case kOutput: return layer.output.pack(format, data, hidden, heads, arena), true;
+    case kProjection: return layer.projection.pack(format, data, shape.width(), hidden, arena, team), true;
+    case kOutput: return layer.output.pack(format, data, hidden, heads, arena, team), true;
     case kMlpNorm: return copy(layer.mlp_norm, data, hidden, padded(hidden)), true;
-    case kGate: return layer.gate.pack(format, data, inner, hidden, arena), true;
-    case kUp: return layer.up.pack(format, data, inner, hidden, arena), true;
-    case kDown: return layer.down.pack(format, data, hidden, inner, arena), true;
+    case kGate: return layer.gate.pack(format, data, inner, hidden, arena, team), true;
+    case kUp: return layer.up.pack(format, data, inner, hidden, arena, team), true;
+    case kDown: return layer.down.pack(format, data, hidden, inner, arena, team), true;
   }
   return false;
 }

@@ -42,11 +42,13 @@ class Arena {
 class Matrix {
  public:
   // `weights` is [columns, inner] floats, row by row. Padding columns and inner places add nothing.
-  void pack(Format format, const float* weights, int64_t columns, int64_t inner, Arena& arena);
+  void pack(Format format, const float* weights, int64_t columns, int64_t inner, Arena& arena, Team& team);
   const Packed& packed() const { return packed_; }
 
  private:
-  void pack_groups(const float* weights, int64_t columns, int64_t inner, char* data, uint16_t* to) const;
+  // One panel's columns.
+  void pack_steps(const float* weights, int64_t columns, int64_t inner, char* panel) const;
+  void pack_groups(const float* weights, int64_t columns, int64_t inner, char* panel, uint16_t* scales) const;
 
   Packed packed_{};
 };

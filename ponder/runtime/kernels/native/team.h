@@ -22,6 +22,8 @@ class Team {
   // busy machine, a thread that gets no core must not hold up the rest. So the work must be whole
   // with any number of hands.
   void run(const std::function<void(int)>& work);
+  // Shares out parts 0..count: see `Parts::share`.
+  void each(int64_t count, const std::function<void(int64_t, int64_t)>& what);
 
  private:
   void serve(int index);

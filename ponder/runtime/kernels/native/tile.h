@@ -51,6 +51,11 @@ class Ahead {
 
 constexpr int kStepsPerTurn = 8;
 
+// Where nothing is asked for.
+struct Nothing {
+  void turn() const {}
+};
+
 template <class Out>
 struct Tile {
   const char* const* panels;  // [sources][P]
@@ -63,8 +68,8 @@ struct Tile {
   bool add;
 };
 
-template <class D, int R, int P>
-void tile(const Tile<typename D::Out>& t, Ahead* ahead) {
+template <class D, int R, int P, class A>
+void tile(const Tile<typename D::Out>& t, A& ahead) {
   typename D::Acc acc[R][P];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
@@ -78,7 +83,7 @@ void tile(const Tile<typename D::Out>& t, Ahead* ahead) {
     for (int p = 0; p < P; ++p) w[p] = panels[p];
     const int64_t count = t.steps - done < t.per_source ? t.steps - done : t.per_source;
     for (int64_t k = 0; k < count; ++k, x += 4) {
-      if (ahead && k % kStepsPerTurn == 0) ahead->turn();
+      if (k % kStepsPerTurn == 0) ahead.turn();
       decltype(D::load(x)) v[P];
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) v[p] = D::load(w[p] + k * kVectorBytes);
@@ -97,13 +102,19 @@ void tile(const Tile<typename D::Out>& t, Ahead* ahead) {
 }
 
 // A tile of a size known only now, of at most R rows and P panels.
-template <class D, int R, int P>
-void any_tile(int rows, int panels, const Tile<typename D::Out>& t, Ahead* ahead = nullptr) {
+template <class D, int R, int P, class A>
+void any_tile(int rows, int panels, const Tile<typename D::Out>& t, A& ahead) {
   if constexpr (P > 1)
     if (panels < P) return any_tile<D, R, P - 1>(rows, panels, t, ahead);
   if constexpr (R > 1)
     if (rows < R) return any_tile<D, R - 1, P>(rows, panels, t, ahead);
   tile<D, R, P>(t, ahead);
+}
+
+template <class D, int R, int P>
+void any_tile(int rows, int panels, const Tile<typename D::Out>& t) {
+  Nothing nothing;
+  any_tile<D, R, P>(rows, panels, t, nothing);
 }
 
 }  // namespace

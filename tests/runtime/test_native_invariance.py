@@ -51,7 +51,9 @@ def test_chunks_threads_and_places_change_nothing(case: tuple[LoadedModel, Weigh
     some = sorted(chance.choice(np.arange(1, LENGTH), 20, replace=False).tolist())
     assert same(run(runner, tokens, pages(30, LENGTH), range(1, LENGTH)), want)
     assert same(run(runner, tokens, pages(60, LENGTH), some), want)
-    assert same(run(native_runner(*case, threads=1), tokens, pages(0, LENGTH), some), want)
+    for threads in (1, 5):  # five: fewer parts than threads, and threads without a core
+        other = native_runner(*case, threads=threads)
+        assert same(run(other, tokens, pages(0, LENGTH), some), want), threads
     unaligned = pages(90, LENGTH + 5)[5:]
     assert same(run(runner, tokens, unaligned, some), want)
     anywhere = chance.permutation(PAGES * PAGE)[:LENGTH]

@@ -108,10 +108,12 @@ struct Linear {
   bool add;        // to what is there
 };
 
-// Panels `first` to `last` of a product. The same thread goes on with those from `next` on, which may be
-// asked of the memory meanwhile; -1: it does not.
+// Panels `first` to `last` of a product. The same thread goes on with those from `next` on of `then`, which
+// may be asked of the memory meanwhile; null: not known.
 struct Span {
-  int64_t first, last, next;
+  int64_t first, last;
+  const Packed* then;
+  int64_t next;
 };
 
 // One layer's KV. A page of one head is two runs of vectors: keys [head_dim steps][16 places], and

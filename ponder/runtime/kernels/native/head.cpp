@@ -19,7 +19,7 @@ void run_head(Model& model, const float* hidden, int64_t rows, float* logits) {
   const Linear job{&model.head.packed(), input, rows, logits, model.shape.vocabulary, false};
   const int64_t unit = model.kernels.panels, panels = job.weight->panels;
   model.team.each((panels + unit - 1) / unit, [&](int64_t i, int64_t next) {
-    model.kernels.linear(job, {i * unit, (i + 1) * unit < panels ? (i + 1) * unit : panels, next < 0 ? -1 : next * unit});
+    model.kernels.linear(job, {i * unit, (i + 1) * unit < panels ? (i + 1) * unit : panels, next < 0 ? nullptr : job.weight, next * unit});
   });
 }
 
@@ -37,7 +37,7 @@ void run_linear(const Kernels& kernels, Format format, const float* weights, int
     std::memcpy(row, x + i * inner, inner * sizeof(float));
     kernels.convert(row, padded(inner), format, input, i);
   }
-  kernels.linear({&matrix.packed(), input, rows, out, columns, false}, {0, matrix.packed().panels, -1});
+  kernels.linear({&matrix.packed(), input, rows, out, columns, false}, {0, matrix.packed().panels, nullptr, 0});
 }
 
 void run_draws(Model& model, const float* logits, const float* biased, int64_t rows, Draw* draws) {

@@ -62,25 +62,26 @@ void emit(const Linear& job, int64_t row, int64_t panel, const float* values) {
   for (int64_t i = 0; i < room; ++i) out[i] = job.add ? out[i] + values[i] : values[i];
 }
 
-// The next panels of a product while a thread is at others.
+// The panels of `then` from `next` on, while a thread is at those of `job`. Where a product reads its
+// weights once anyhow, the processor's own guesses serve better.
 template <class L>
-Ahead ahead_of(const Linear& job, int64_t next) {
-  const Packed& weight = *job.weight;
-  if (next < 0 || job.rows <= L::kRows) return {};
-  const int64_t left = weight.panels - next, panels = left < L::kPanels ? left : L::kPanels;
-  const int64_t bytes = panels * weight.vectors() * kVectorBytes;
+Ahead ahead_of(const Linear& job, const Packed* then, int64_t next) {
+  if (!then || job.rows <= L::kRows) return {};
+  const int64_t left = then->panels - next, panels = left < L::kPanels ? left : L::kPanels;
+  const int64_t bytes = panels * then->vectors() * kVectorBytes;
   if (bytes > kMostAhead) return {};
-  const int64_t rows = grouped(weight.format) ? L::kGroupedRows : L::kRows;
-  const int64_t turns = weight.steps / (grouped(weight.format) ? kGroupSteps : kStepsPerTurn);
-  return {weight.panel(next), bytes, turns * ((job.rows + rows - 1) / rows)};
+  const bool groups = grouped(job.weight->format);
+  const int64_t rows = groups ? L::kGroupedRows : L::kRows, steps = groups ? kGroupSteps : kStepsPerTurn;
+  return {then->panel(next), bytes, (job.rows + rows - 1) / rows * (job.weight->steps / steps)};
 }
 
-// Calls what(row, rows, panel, panels) for each tile, and begin(next) before those of other panels.
+// Calls what(row, rows, panel, panels) for each tile, and begin(next) before those of other panels; -1:
+// they are the last here.
 template <class L, class Begin, class Do>
 void each_tile(int64_t rows, const Span& span, Begin begin, Do what) {
   for (int64_t panel = span.first, next; panel < span.last; panel = next) {
     next = panel + L::kPanels;
-    begin(next < span.last ? next : span.next);
+    begin(next < span.last ? next : -1);
     for (int64_t row = 0; row < rows; row += L::kRows)
       what(row, (int)(rows - row < L::kRows ? rows - row : L::kRows), panel,
            (int)(span.last - panel < L::kPanels ? span.last - panel : L::kPanels));
@@ -91,7 +92,9 @@ template <class L>
 void linear(const Linear& job, const Span& span) {
   alignas(64) float out[kSums<L>];
   Ahead ahead;
-  const auto begin = [&](int64_t next) { ahead = ahead_of<L>(job, next); };
+  const auto begin = [&](int64_t next) {
+    ahead = next < 0 ? ahead_of<L>(job, span.then, span.next) : ahead_of<L>(job, job.weight, next);
+  };
   each_tile<L>(job.rows, span, begin, [&](int64_t row, int rows, int64_t panel, int panels) {
     product<L>(job, row, rows, panel, panels, out, ahead);
     for (int i = 0; i < rows * panels; ++i)
@@ -103,7 +106,12 @@ template <class L>
 void gated(const Linear& gate, const Linear& up, const Span& span) {
   alignas(64) float g[kSums<L>], u[kSums<L>];
   Ahead gate_ahead, up_ahead;
-  const auto begin = [&](int64_t next) { gate_ahead = ahead_of<L>(gate, next), up_ahead = ahead_of<L>(up, next); };
+  const auto begin = [&](int64_t next) {
+    const bool leaves = next < 0 && span.then != gate.weight;
+    if (next < 0) next = span.next;
+    gate_ahead = ahead_of<L>(gate, leaves ? span.then : gate.weight, next);
+    up_ahead = ahead_of<L>(up, leaves ? nullptr : up.weight, next);
+  };
   each_tile<L>(gate.rows, span, begin, [&](int64_t row, int rows, int64_t panel, int panels) {
     product<L>(gate, row, rows, panel, panels, g, gate_ahead);
     product<L>(up, row, rows, panel, panels, u, up_ahead);

@@ -75,7 +75,7 @@ class Runner {
       each(s_.rows_, 8, [&](int64_t r) { s_.model_.embed(s_.step_.tokens[r], s_.x_ + r * s_.hidden_); });
       for (int i = 0; i < s_.shape_.layers; ++i) {
         attention(s_.model_.layers[i], cache(i));
-        mlp(s_.model_.layers[i]);
+        mlp(s_.model_.layers[i], i + 1 < s_.shape_.layers ? &s_.model_.layers[i + 1].projection : nullptr);
       }
       last();
     }
@@ -84,7 +84,7 @@ class Runner {
     void attention(const Layer& layer, const Cache& cache) {
       const Shape& shape = s_.shape_;
       norm(layer.attention_norm);
-      linear(layer.projection, s_.projected_, shape.width(), false);
+      linear(layer.projection, s_.projected_, shape.width(), false, &layer.output);
       const int64_t start = now();
       const Format format = attention_format(s_.model_.format);
       const Turn turn{&shape, format, cache, s_.projected_, floats(layer.bias), floats(layer.query_norm), floats(layer.key_norm), s_.queries_};
@@ -100,18 +100,18 @@ class Runner {
         s_.kernels_.convert(own(), s_.heads_, s_.model_.format, s_.input_, r);
       });
       clock_[kAttentionTime] += now() - start;
-      linear(layer.output, s_.x_, s_.hidden_, true);
+      linear(layer.output, s_.x_, s_.hidden_, true, &layer.gate);
     }
 
-    void mlp(const Layer& layer) {
+    void mlp(const Layer& layer, const Matrix* then) {
       norm(layer.mlp_norm);
       const int64_t start = now();
       const Linear gate{&layer.gate.packed(), s_.input_, s_.rows_, s_.gated_, s_.inner_, false};
       const Linear up{&layer.up.packed(), s_.input_, s_.rows_, nullptr, 0, false};
-      panels(gate.weight->panels, [&](const Span& span) { s_.kernels_.gated(gate, up, span); });
+      panels(gate.weight, &layer.down, [&](const Span& span) { s_.kernels_.gated(gate, up, span); });
       clock_[kLinearTime] += now() - start;
       each(s_.rows_, 4, [&](int64_t r) { s_.kernels_.convert(s_.gated_ + r * s_.inner_, s_.inner_, s_.model_.format, s_.input_, r); });
-      linear(layer.down, s_.x_, s_.hidden_, true);
+      linear(layer.down, s_.x_, s_.hidden_, true, then);
     }
 
     void last() {
@@ -130,18 +130,22 @@ class Runner {
       });
     }
 
-    void linear(const Matrix& weight, float* out, int64_t stride, bool add) {
+    // `then`: the product after this one.
+    void linear(const Matrix& weight, float* out, int64_t stride, bool add, const Matrix* then) {
       const int64_t start = now();
       const Linear job{&weight.packed(), s_.input_, s_.rows_, out, stride, add};
-      panels(job.weight->panels, [&](const Span& span) { s_.kernels_.linear(job, span); });
+      panels(job.weight, then, [&](const Span& span) { s_.kernels_.linear(job, span); });
       clock_[kLinearTime] += now() - start;
     }
 
     template <class Do>
-    void panels(int64_t count, Do what) {
-      const int64_t unit = s_.kernels_.panels, pieces = (count + unit - 1) / unit;
-      s_.phases_[phase_++].share(thread_, pieces, 1, [&](int64_t i, int64_t next) {
-        what(Span{i * unit, (i + 1) * unit < count ? (i + 1) * unit : count, next < 0 ? -1 : next * unit});
+    void panels(const Packed* weight, const Matrix* then, Do what) {
+      const int64_t unit = s_.kernels_.panels, all = weight->panels;
+      const Packed* after = then ? &then->packed() : nullptr;
+      const int64_t begin = after ? Parts::first(thread_, s_.model_.team.size(), (after->panels + unit - 1) / unit) : 0;
+      s_.phases_[phase_++].share(thread_, (all + unit - 1) / unit, 1, [&](int64_t i, int64_t next) {
+        const int64_t last = (i + 1) * unit < all ? (i + 1) * unit : all;
+        what(next < 0 ? Span{i * unit, last, after, begin * unit} : Span{i * unit, last, weight, next * unit});
       });
     }
 

@@ -51,10 +51,12 @@ class Parts {
     const int64_t threads = (int64_t)stretches_.size();
     for (int64_t i = 0; i < threads; ++i) {
       const int64_t at = (thread + i) % threads;
-      stretch(stretches_[at], count * at / threads, count * (at + 1) / threads, grain, what);
+      stretch(stretches_[at], first(at, threads, count), first(at + 1, threads, count), grain, what);
     }
     wait(count);
   }
+  // Where a thread's stretch begins.
+  static int64_t first(int64_t thread, int64_t threads, int64_t count) { return count * thread / threads; }
 
  private:
   // Apart, so that taking and finishing parts do not fight for a cache line.

@@ -236,7 +236,7 @@ def _dequantised(
     block, width = gguf.GGML_QUANT_SIZES[kind]
     length = math.prod(entry.shape) // block * width
     raw = numpy.asarray(data[entry.offset : entry.offset + length])
-    # The library goes through sixteen rows at a time, so rows of a matrix are joined to longer ones.
+    # The library goes through sixteen rows at a time, so rows are joined to longer ones.
     rows = math.prod(entry.shape[:-1])
     raw = raw.reshape(rows // math.gcd(rows, _JOINED), -1)
     with numpy.errstate(all="ignore"):  # a damaged scale is found by the check for finite weights

@@ -85,7 +85,7 @@ def all_logits(model: LoadedModel, weights: WeightFormat, texts: Sequence[list[i
             chunk = tokens[start : start + CHUNK]
             end = start + len(chunk)
             work = Work(tokens=chunk, slots=slots[:end], wanted=len(chunk))
-            parts.append(runner.logits(runner.hidden([work])))
+            parts.append(runner.logits(runner.hidden([work])).clone())
         parts[-1] = parts[-1][:-1]
     return torch.cat(parts)
 

@@ -80,6 +80,6 @@ def run(runner: Runner, tokens: Sequence[int], slots: Slots, cuts: Sequence[int]
     start = 0
     for end in (*cuts, len(tokens)):
         work = Work(tokens=tokens[start:end], slots=slots[:end], wanted=end - start)
-        parts.append(runner.logits(runner.hidden([work])))
+        parts.append(runner.logits(runner.hidden([work])).clone())
         start = end
     return torch.cat(parts)

@@ -87,7 +87,7 @@ def crowd(seed: int) -> tuple[list[Work], list[Work]]:
 
 
 def run_all(runner: NativeLlama, works: list[Work]) -> list[Tensor]:
-    logits = runner.logits(runner.hidden(works))
+    logits = runner.logits(runner.hidden(works)).clone()
     ends = np.cumsum([work.wanted for work in works])
     return [logits[end - work.wanted : end] for work, end in zip(works, ends, strict=True)]
 

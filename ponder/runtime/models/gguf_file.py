@@ -45,6 +45,8 @@ _NAMES: Final = {
     "mlp.up_proj.weight": "ffn_up.weight",
     "mlp.down_proj.weight": "ffn_down.weight",
 }
+_JOINED: Final = 64
+"""Rows of a matrix dequantised as one, at most."""
 _DIVISORS: Final = "rope_freqs.weight"
 _NEUTRAL: Final[Mapping[str, tuple[Value, ...]]] = {
     "expert_count": (0,),
@@ -233,8 +235,10 @@ def _dequantised(
     kind = gguf.GGMLQuantizationType(entry.kind)
     block, width = gguf.GGML_QUANT_SIZES[kind]
     length = math.prod(entry.shape) // block * width
-    raw = data[entry.offset : entry.offset + length]
-    raw = raw.reshape(*entry.shape[:-1], entry.shape[-1] // block * width)
+    raw = numpy.asarray(data[entry.offset : entry.offset + length])
+    # The library goes through sixteen rows at a time, so rows are joined to longer ones.
+    rows = math.prod(entry.shape[:-1])
+    raw = raw.reshape(rows // math.gcd(rows, _JOINED), -1)
     with numpy.errstate(all="ignore"):  # a damaged scale is found by the check for finite weights
-        values = gguf.dequantize(raw, kind)
-    return numpy.array(values, dtype=numpy.float32)  # a copy: the map is read-only
+        values = gguf.dequantize(raw, kind).reshape(entry.shape)
+    return numpy.require(values, numpy.float32, "W")  # a copy where it is the read-only map itself

@@ -120,7 +120,7 @@ class Runner(Protocol):
         ...
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Float32 [rows, vocabulary] from [rows, hidden]."""
+        """Float32 [rows, vocabulary] from [rows, hidden]; overwritten by the next call."""
         ...
 
     def draw(self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> list[Draw]:

@@ -108,6 +108,14 @@ struct Linear {
   bool add;        // to what is there
 };
 
+// Panels `first` to `last` of a product. The same thread goes on with those from `next` on of `then`, which
+// may be asked of the memory meanwhile; null: not known.
+struct Span {
+  int64_t first, last;
+  const Packed* then;
+  int64_t next;
+};
+
 // One layer's KV. A page of one head is two runs of vectors: keys [head_dim steps][16 places], and
 // values [head_dim / 16 panels][16 places' steps][16 dimensions], so that scores and weighted sums
 // are the same tile as a matrix product.
@@ -202,9 +210,9 @@ struct Draw {
 // `Cache`; it may keep any tile shape, as long as each result is one fixed chain of sums.
 struct Kernels {
   const char* name;
-  void (*linear)(const Linear&, int64_t first, int64_t last);  // panels
-  // silu(gate) * up into `gate.output`; panels.
-  void (*gated)(const Linear& gate, const Linear& up, int64_t first, int64_t last);
+  void (*linear)(const Linear&, const Span&);
+  // silu(gate) * up into `gate.output`.
+  void (*gated)(const Linear& gate, const Linear& up, const Span&);
   int64_t panels;  // that `linear` takes at once
   void (*norm)(const float* x, const float* weight, int64_t n, int64_t real, float epsilon,
                float* out);

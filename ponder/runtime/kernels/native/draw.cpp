@@ -125,9 +125,10 @@ void truncate(const Row& row, const Draw& draw, float* weights, double* sums) {
   }
 }
 
-int64_t sample(const Kernels& kernels, const float* logits, int64_t n, float best, const Draw& draw,
+// `weighed`: the weights are there already.
+int64_t sample(const Kernels& kernels, const float* logits, int64_t n, float best, const Draw& draw, bool weighed,
                std::vector<float>& weights, std::vector<double>& sums) {
-  kernels.weigh(logits, n, best, 1.0f / draw.temperature, weights.data(), sums.data());
+  if (!weighed) kernels.weigh(logits, n, best, 1.0f / draw.temperature, weights.data(), sums.data());
   if (draw.top_k > 0 || draw.top_p < 1 || draw.min_p > 0)
     truncate({logits, weights.data(), n, best}, draw, weights.data(), sums.data());
   double total = 0;
@@ -139,7 +140,8 @@ int64_t sample(const Kernels& kernels, const float* logits, int64_t n, float bes
 
 void draw_row(const Kernels& kernels, const float* logits, const float* biased, int64_t n, Draw& draw) {
   const int64_t blocks = (n + kDrawBlock - 1) / kDrawBlock;
-  std::vector<float> weights(blocks * kDrawBlock);
+  thread_local std::vector<float> weights;
+  weights.resize(blocks * kDrawBlock);
   std::vector<double> sums(blocks);
   const float top = kernels.largest(logits, n);
   const double norm = top + std::log(kernels.weigh(logits, n, top, 1.0f, weights.data(), sums.data()));
@@ -150,7 +152,7 @@ void draw_row(const Kernels& kernels, const float* logits, const float* biased, 
     draw.token = kForbidden;
   } else {
     int64_t token = std::find(biased, biased + n, best) - biased;
-    if (draw.temperature > 0) token = sample(kernels, biased, n, best, draw, weights, sums);
+    if (draw.temperature > 0) token = sample(kernels, biased, n, best, draw, logits == biased && draw.temperature == 1, weights, sums);
     draw.token = (int32_t)token;
     draw.logprob = (float)std::min((double)logits[token] - norm, 0.0);
   }

@@ -5,19 +5,6 @@
 #include <cstring>
 
 namespace ponder {
-namespace {
-
-template <class Do>
-void each(Team& team, int64_t count, Do what) {
-  Parts parts;
-  const std::function<void(int)> work = [&](int) { parts.share(count, 1, what); };
-  // Waking a thread for one part costs more than the part.
-  if (count == 1) work(0);
-  else team.run(work);
-}
-
-}  // namespace
-
 void run_head(Model& model, const float* hidden, int64_t rows, float* logits) {
   std::lock_guard<std::mutex> lock(model.busy);
   const int64_t width = model.shape.hidden, room = padded(width);
@@ -31,15 +18,17 @@ void run_head(Model& model, const float* hidden, int64_t rows, float* logits) {
   }
   const Linear job{&model.head.packed(), input, rows, logits, model.shape.vocabulary, false};
   const int64_t unit = model.kernels.panels, panels = job.weight->panels;
-  each(model.team, (panels + unit - 1) / unit, [&](int64_t i) {
-    model.kernels.linear(job, i * unit, (i + 1) * unit < panels ? (i + 1) * unit : panels);
+  model.team.each((panels + unit - 1) / unit, [&](int64_t i, int64_t next) {
+    model.kernels.linear(job, {i * unit, (i + 1) * unit < panels ? (i + 1) * unit : panels, next < 0 ? nullptr : job.weight, next * unit});
   });
 }
 
 void run_linear(const Kernels& kernels, Format format, const float* weights, int64_t columns,
                 int64_t inner, const float* x, int64_t rows, float* out) {
+  Team team(1);
+  Arena arena;
   Matrix matrix;
-  matrix.pack(format, weights, columns, inner);
+  matrix.pack(format, weights, columns, inner, arena, team);
   Memory inputs, padding;
   const int64_t stride = row_bytes(format, padded(inner)) + kVectorBytes;
   const Input input{inputs.room(rows * stride), stride};
@@ -48,13 +37,13 @@ void run_linear(const Kernels& kernels, Format format, const float* weights, int
     std::memcpy(row, x + i * inner, inner * sizeof(float));
     kernels.convert(row, padded(inner), format, input, i);
   }
-  kernels.linear({&matrix.packed(), input, rows, out, columns, false}, 0, matrix.packed().panels);
+  kernels.linear({&matrix.packed(), input, rows, out, columns, false}, {0, matrix.packed().panels, nullptr, 0});
 }
 
 void run_draws(Model& model, const float* logits, const float* biased, int64_t rows, Draw* draws) {
   std::lock_guard<std::mutex> lock(model.busy);
   const int64_t n = model.shape.vocabulary;
-  each(model.team, rows, [&](int64_t i) {
+  model.team.each(rows, [&](int64_t i, int64_t) {
     draw_row(model.kernels, logits + i * n, biased + i * n, n, draws[i]);
   });
 }

@@ -3,6 +3,7 @@
 
 #include "half.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -14,7 +15,7 @@
 namespace ponder {
 namespace {
 
-constexpr int64_t kHuge = 2 << 20;
+constexpr int64_t kHuge = 2 << 20, kSmallestChunk = 64 << 10, kLargestChunk = 64 << 20;
 
 float whole(uint16_t x) {
   const uint32_t bits = (uint32_t)x << 16;
@@ -46,6 +47,18 @@ char* Memory::room(int64_t bytes) {
   return data_;
 }
 
+char* Arena::take(int64_t bytes) {
+  bytes = (bytes + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
+  if (used_ + bytes > size_) {
+    const int64_t next = size_ < kLargestChunk ? 2 * size_ : size_;
+    size_ = std::max({bytes, next, kSmallestChunk});
+    used_ = 0;
+    chunks_.emplace_back().room(size_);
+  }
+  used_ += bytes;
+  return chunks_.back().data() + used_ - bytes;
+}
+
 bool Model::take(int kind, int index, const float* data) {
   const int64_t hidden = shape.hidden, inner = shape.intermediate, heads = (int64_t)shape.heads * shape.head_dim;
   const int64_t angles = (int64_t)shape.positions * shape.head_dim / 2;
@@ -59,7 +72,7 @@ bool Model::take(int kind, int index, const float* data) {
       for (int64_t i = 0; i < count; ++i) out[i] = to_bfloat16(data[i]);
       return true;
     }
-    case kHead: return head.pack(head_format(format), data, shape.vocabulary, hidden), true;
+    case kHead: return head.pack(head_format(format), data, shape.vocabulary, hidden, arena, team), true;
     case kNorm: return copy(norm, data, hidden, padded(hidden)), true;
     case kCosines: return copy(cosines, data, angles, angles), true;
     case kSines: return copy(sines, data, angles, angles), true;
@@ -68,12 +81,12 @@ bool Model::take(int kind, int index, const float* data) {
     case kQueryNorm: return copy(layer.query_norm, data, shape.head_dim, shape.head_dim), true;
     case kKeyNorm: return copy(layer.key_norm, data, shape.head_dim, shape.head_dim), true;
     case kAttentionNorm: return copy(layer.attention_norm, data, hidden, padded(hidden)), true;
-    case kProjection: return layer.projection.pack(format, data, shape.width(), hidden), true;
-    case kOutput: return layer.output.pack(format, data, hidden, heads), true;
+    case kProjection: return layer.projection.pack(format, data, shape.width(), hidden, arena, team), true;
+    case kOutput: return layer.output.pack(format, data, hidden, heads, arena, team), true;
     case kMlpNorm: return copy(layer.mlp_norm, data, hidden, padded(hidden)), true;
-    case kGate: return layer.gate.pack(format, data, inner, hidden), true;
-    case kUp: return layer.up.pack(format, data, inner, hidden), true;
-    case kDown: return layer.down.pack(format, data, hidden, inner), true;
+    case kGate: return layer.gate.pack(format, data, inner, hidden, arena, team), true;
+    case kUp: return layer.up.pack(format, data, inner, hidden, arena, team), true;
+    case kDown: return layer.down.pack(format, data, hidden, inner, arena, team), true;
   }
   return false;
 }

@@ -1,7 +1,7 @@
 // A model's weights, packed once, and the buffers of a step, kept between steps.
 #pragma once
 
-#include <memory>
+#include <deque>
 #include <mutex>
 #include <vector>
 
@@ -28,17 +28,29 @@ class Memory {
   int64_t bytes_ = 0;
 };
 
+// Memory that is handed out and never taken back, so that many small things lie in few huge pages.
+class Arena {
+ public:
+  // Zeros, 64-byte aligned.
+  char* take(int64_t bytes);
+
+ private:
+  std::deque<Memory> chunks_;
+  int64_t size_ = 0, used_ = 0;  // of the last
+};
+
 class Matrix {
  public:
   // `weights` is [columns, inner] floats, row by row. Padding columns and inner places add nothing.
-  void pack(Format format, const float* weights, int64_t columns, int64_t inner);
+  void pack(Format format, const float* weights, int64_t columns, int64_t inner, Arena& arena, Team& team);
   const Packed& packed() const { return packed_; }
 
  private:
-  void pack_groups(const float* weights, int64_t columns, int64_t inner);
+  // One panel's columns.
+  void pack_steps(const float* weights, int64_t columns, int64_t inner, char* panel) const;
+  void pack_groups(const float* weights, int64_t columns, int64_t inner, char* panel, uint16_t* scales) const;
 
   Packed packed_{};
-  Memory data_, scales_;
 };
 
 struct Layer {
@@ -64,6 +76,7 @@ class Model {
   const Format format;
   const Kernels& kernels;
   Team team;
+  Arena arena;
   std::vector<Layer> layers;
   Memory embedding, norm, cosines, sines, frequencies;
   Matrix head;

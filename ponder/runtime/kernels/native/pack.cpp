@@ -7,14 +7,11 @@
 namespace ponder {
 namespace {
 
-// Calls put(place, value) with the place of each weight in panels that hold `per` a vector lane.
-template <class Put>
-void each_place(const float* weights, int64_t columns, int64_t inner, int per, Put put) {
-  const int64_t steps = padded(inner) / per, vector = kLanes * per;
-  for (int64_t n = 0; n < columns; ++n)
-    for (int64_t k = 0; k < inner; ++k)
-      put((n / kLanes * steps + k / per) * vector + n % kLanes * per + k % per, weights[n * inner + k]);
-}
+// To the nearest, ties to even, of numbers under 2^22: what the sum pushes out is the fraction.
+float nearest(float x) { return x + 12582912.0f - 12582912.0f; }
+// Not the library's, which are calls; nothing here is a NaN.
+float lesser(float x, float y) { return x < y ? x : y; }
+float greater(float x, float y) { return x > y ? x : y; }
 
 // One column's share of a group: weight = scale * whole + least.
 struct Levels {
@@ -31,30 +28,30 @@ bool finite(const float* w, int64_t n) {
 Levels bytes(const float* w, int64_t n) {
   Levels out{};
   float most = 0;
-  for (int64_t i = 0; i < n; ++i) most = std::fmax(most, std::fabs(w[i]));
+  for (int64_t i = 0; i < n; ++i) most = greater(most, std::fabs(w[i]));
   // Whole numbers cannot say that a weight is not finite; the scale can.
   out.scale = to_half(finite(w, n) ? most / 127.0f : NAN);
   const float scale = from_half(out.scale);
   for (int64_t i = 0; i < kGroup; ++i) {
-    const float nearest = i < n && scale > 0 ? std::nearbyint(w[i] / scale) : 0.0f;
-    out.whole[i] = (uint8_t)(128 + (int)std::fmin(127.0f, std::fmax(-127.0f, nearest)));
+    const float at = i < n && scale > 0 ? nearest(w[i] / scale) : 0.0f;
+    out.whole[i] = (uint8_t)(128 + (int)lesser(127.0f, greater(-127.0f, at)));
   }
   return out;
 }
 
 // Levels from `from` to `to` in `count` steps, and how far the worst weight is from its own, in
-// steps. `from` may be the largest: the scale is negative then.
-float fit(const float* w, int64_t n, float from, float to, int count, Levels& out) {
+// steps; one that is further than `limit` ends it. `from` may be the largest: the scale is negative then.
+float fit(const float* w, int64_t n, float from, float to, int count, float limit, Levels& out) {
   out.least = to_half(from);
   const float least = from_half(out.least);
   out.scale = to_half((to - least) / (float)count);
   const float scale = from_half(out.scale);
   float worst = 0;
-  for (int64_t i = 0; i < n; ++i) {
+  for (int64_t i = 0; i < n && worst <= limit; ++i) {
     const float at = scale == 0 ? 0.0f : (w[i] - least) / scale;
-    const float nearest = std::fmin(15.0f, std::fmax(0.0f, std::nearbyint(at)));
-    worst = std::fmax(worst, std::fabs(at - nearest));
-    out.whole[i] = (uint8_t)nearest;
+    const float level = lesser(15.0f, greater(0.0f, nearest(at)));
+    worst = greater(worst, std::fabs(at - level));
+    out.whole[i] = (uint8_t)level;
   }
   return worst;
 }
@@ -67,54 +64,59 @@ Levels half_bytes(const float* w, int64_t n) {
   Levels first{};
   if (!finite(w, n)) return first.scale = to_half(NAN), first;
   float least = w[0], most = w[0];
-  for (int64_t i = 1; i < n; ++i) least = std::fmin(least, w[i]), most = std::fmax(most, w[i]);
-  fit(w, n, least, most, 15, first);
+  for (int64_t i = 1; i < n; ++i) least = lesser(least, w[i]), most = greater(most, w[i]);
+  fit(w, n, least, most, 15, INFINITY, first);
   for (int count = 15; count > 0; --count) {
     Levels up{}, down{};
-    const float a = fit(w, n, least, most, count, up), b = fit(w, n, most, least, count, down);
-    if (std::fmin(a, b) < kOnGrid) return a <= b ? up : down;
+    const float a = fit(w, n, least, most, count, kOnGrid, up), b = fit(w, n, most, least, count, kOnGrid, down);
+    if (lesser(a, b) < kOnGrid) return a <= b ? up : down;
   }
   return first;
 }
 
 }  // namespace
 
-void Matrix::pack(Format format, const float* weights, int64_t columns, int64_t inner) {
+void Matrix::pack(Format format, const float* weights, int64_t columns, int64_t inner, Arena& arena, Team& team) {
   packed_ = {format, columns, padded(columns) / kLanes, steps_of(format, inner), nullptr, nullptr};
-  char* data = data_.room(packed_.panels * packed_.vectors() * kVectorBytes);
+  const int64_t bytes = packed_.vectors() * kVectorBytes, scales = grouped(format) ? groups(inner) * packed_.group_scales() : 0;
+  char* data = arena.take(packed_.panels * bytes);
+  uint16_t* of_groups = reinterpret_cast<uint16_t*>(arena.take(packed_.panels * scales * 2));
   packed_.data = data;
-  if (format == kFloat32) {
-    float* out = reinterpret_cast<float*>(data);
-    each_place(weights, columns, inner, 1, [&](int64_t at, float w) { out[at] = w; });
-  } else if (format == kBfloat16) {
-    uint16_t* out = reinterpret_cast<uint16_t*>(data);
-    each_place(weights, columns, inner, 2, [&](int64_t at, float w) { out[at] = to_bfloat16(w); });
-  } else {
-    pack_groups(weights, columns, inner);
-  }
+  packed_.scales = of_groups;
+  team.each(packed_.panels, [&](int64_t i, int64_t) {
+    const int64_t first = i * kLanes, count = columns - first < kLanes ? columns - first : kLanes;
+    if (grouped(format)) pack_groups(weights + first * inner, count, inner, data + i * bytes, of_groups + i * scales);
+    else pack_steps(weights + first * inner, count, inner, data + i * bytes);
+  });
 }
 
-void Matrix::pack_groups(const float* weights, int64_t columns, int64_t inner) {
+void Matrix::pack_steps(const float* weights, int64_t columns, int64_t inner, char* panel) const {
+  float* whole = reinterpret_cast<float*>(panel);
+  uint16_t* half = reinterpret_cast<uint16_t*>(panel);
+  for (int64_t n = 0; n < columns; ++n)
+    for (int64_t k = 0; k < inner; ++k) {
+      const float w = weights[n * inner + k];
+      if (packed_.format == kFloat32) whole[k * kLanes + n] = w;
+      else half[(k / 2 * kLanes + n) * 2 + k % 2] = to_bfloat16(w);
+    }
+}
+
+void Matrix::pack_groups(const float* weights, int64_t columns, int64_t inner, char* panel, uint16_t* scales) const {
   const bool halves = packed_.format == kInt4;
-  const int64_t count = groups(inner), scales = packed_.group_scales();
-  uint16_t* to = reinterpret_cast<uint16_t*>(scales_.room(packed_.panels * count * scales * 2));
-  packed_.scales = to;
-  for (int64_t n = 0; n < columns; ++n) {
-    char* panel = data_.data() + n / kLanes * packed_.vectors() * kVectorBytes + n % kLanes * 4;
+  const int64_t count = groups(inner), vectors = halves ? kGroupSteps / 2 : kGroupSteps;
+  for (int64_t n = 0; n < columns; ++n)
     for (int64_t g = 0; g < count; ++g) {
       const float* w = weights + n * inner + g * kGroup;
       const int64_t size = inner - g * kGroup < kGroup ? inner - g * kGroup : kGroup;
       const Levels levels = halves ? half_bytes(w, size) : bytes(w, size);
-      uint16_t* at = to + (n / kLanes * count + g) * scales + n % kLanes;
+      uint16_t* at = scales + g * packed_.group_scales() + n;
       at[0] = levels.scale;
       if (halves) at[kLanes] = levels.least;
       for (int i = 0; i < kGroup; ++i) {
-        const int step = i / 4 % (halves ? kGroupSteps / 2 : kGroupSteps);
-        const int64_t vector = g * (halves ? kGroupSteps / 2 : kGroupSteps) + step;
-        panel[vector * kVectorBytes + i % 4] |= (char)(levels.whole[i] << (halves && i >= kGroup / 2 ? 4 : 0));
+        const int64_t vector = g * vectors + i / 4 % vectors;
+        panel[vector * kVectorBytes + n * 4 + i % 4] |= (char)(levels.whole[i] << (halves && i >= kGroup / 2 ? 4 : 0));
       }
     }
-  }
 }
 
 }  // namespace ponder

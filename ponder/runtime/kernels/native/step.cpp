@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <deque>
 
 namespace ponder {
 namespace {
@@ -21,7 +22,7 @@ class Runner {
       : model_(model), step_(step), shape_(model.shape), kernels_(model.kernels),
         plan_(make_plan(step.works, step.work_count, rotary(model), batch_rows(shape_))), rows_((int64_t)plan_.rows.size()),
         hidden_(padded(shape_.hidden)), inner_(padded(shape_.intermediate)),
-        heads_((int64_t)shape_.heads * shape_.head_dim), phases_(shape_.layers * kPhasesPerLayer + kPhasesAround) {
+        heads_((int64_t)shape_.heads * shape_.head_dim), phases_(new_phases()) {
     Buffers& b = model.buffers;
     x_ = b.x.floats(rows_ * hidden_);
     normed_ = b.normed.floats(model.team.size() * (hidden_ > heads_ ? hidden_ : heads_));
@@ -53,6 +54,12 @@ class Runner {
             model.shape.positions, model.shape.head_dim / 2};
   }
 
+  std::deque<Parts> new_phases() const {
+    std::deque<Parts> phases;
+    for (int i = 0; i < shape_.layers * kPhasesPerLayer + kPhasesAround; ++i) phases.emplace_back(model_.team.size());
+    return phases;
+  }
+
   // One thread's view of the step.
   class Member {
    public:
@@ -62,7 +69,7 @@ class Runner {
       each(s_.rows_, 8, [&](int64_t r) { s_.model_.embed(s_.step_.tokens[r], s_.x_ + r * s_.hidden_); });
       for (int i = 0; i < s_.shape_.layers; ++i) {
         attention(s_.model_.layers[i], cache(i));
-        mlp(s_.model_.layers[i]);
+        mlp(s_.model_.layers[i], i + 1 < s_.shape_.layers ? &s_.model_.layers[i + 1].projection : nullptr);
       }
       last();
     }
@@ -71,7 +78,7 @@ class Runner {
     void attention(const Layer& layer, const Cache& cache) {
       const Shape& shape = s_.shape_;
       norm(layer.attention_norm);
-      linear(layer.projection, s_.projected_, shape.width(), false);
+      linear(layer.projection, s_.projected_, shape.width(), false, &layer.output);
       const int64_t start = now();
       const Format format = attention_format(s_.model_.format);
       const Turn turn{&shape, format, cache, s_.projected_, floats(layer.bias), floats(layer.query_norm), floats(layer.key_norm), s_.queries_};
@@ -87,18 +94,18 @@ class Runner {
         s_.kernels_.convert(own(), s_.heads_, s_.model_.format, s_.input_, r);
       });
       clock_[kAttentionTime] += now() - start;
-      linear(layer.output, s_.x_, s_.hidden_, true);
+      linear(layer.output, s_.x_, s_.hidden_, true, &layer.gate);
     }
 
-    void mlp(const Layer& layer) {
+    void mlp(const Layer& layer, const Matrix* then) {
       norm(layer.mlp_norm);
       const int64_t start = now();
       const Linear gate{&layer.gate.packed(), s_.input_, s_.rows_, s_.gated_, s_.inner_, false};
       const Linear up{&layer.up.packed(), s_.input_, s_.rows_, nullptr, 0, false};
-      panels(gate.weight->panels, [&](int64_t a, int64_t b) { s_.kernels_.gated(gate, up, a, b); });
+      panels(gate.weight, &layer.down, [&](const Span& span) { s_.kernels_.gated(gate, up, span); });
       clock_[kLinearTime] += now() - start;
       each(s_.rows_, 4, [&](int64_t r) { s_.kernels_.convert(s_.gated_ + r * s_.inner_, s_.inner_, s_.model_.format, s_.input_, r); });
-      linear(layer.down, s_.x_, s_.hidden_, true);
+      linear(layer.down, s_.x_, s_.hidden_, true, then);
     }
 
     void last() {
@@ -117,23 +124,29 @@ class Runner {
       });
     }
 
-    void linear(const Matrix& weight, float* out, int64_t stride, bool add) {
+    // `then`: the product after this one.
+    void linear(const Matrix& weight, float* out, int64_t stride, bool add, const Matrix* then) {
       const int64_t start = now();
       const Linear job{&weight.packed(), s_.input_, s_.rows_, out, stride, add};
-      panels(job.weight->panels, [&](int64_t a, int64_t b) { s_.kernels_.linear(job, a, b); });
+      panels(job.weight, then, [&](const Span& span) { s_.kernels_.linear(job, span); });
       clock_[kLinearTime] += now() - start;
     }
 
     template <class Do>
-    void panels(int64_t count, Do what) {
-      const int64_t unit = s_.kernels_.panels, pieces = (count + unit - 1) / unit;
-      each(pieces, 1, [&](int64_t i) { what(i * unit, (i + 1) * unit < count ? (i + 1) * unit : count); });
+    void panels(const Packed* weight, const Matrix* then, Do what) {
+      const int64_t unit = s_.kernels_.panels, all = weight->panels;
+      const Packed* after = then ? &then->packed() : nullptr;
+      const int64_t begin = after ? Parts::first(thread_, s_.model_.team.size(), (after->panels + unit - 1) / unit) : 0;
+      s_.phases_[phase_++].share(thread_, (all + unit - 1) / unit, 1, [&](int64_t i, int64_t next) {
+        const int64_t last = (i + 1) * unit < all ? (i + 1) * unit : all;
+        what(next < 0 ? Span{i * unit, last, after, begin * unit} : Span{i * unit, last, weight, next * unit});
+      });
     }
 
     // The threads share out 0..count, `grain` at a time.
     template <class Do>
     void each(int64_t count, int64_t grain, Do what) {
-      s_.phases_[phase_++].share(count, grain, what);
+      s_.phases_[phase_++].share(thread_, count, grain, [&](int64_t i, int64_t) { what(i); });
     }
 
     Cache cache(int layer) const {
@@ -157,7 +170,7 @@ class Runner {
   const Kernels& kernels_;
   const Plan plan_;
   const int64_t rows_, hidden_, inner_, heads_;
-  std::vector<Parts> phases_;
+  std::deque<Parts> phases_;
   float *x_, *normed_, *projected_, *partials_, *gated_;
   char *queries_, *scratch_;
   int64_t input_stride_;

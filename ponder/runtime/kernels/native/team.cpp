@@ -41,6 +41,14 @@ void Team::run(const std::function<void(int)>& work) {
   done_.wait(lock, [this] { return running_ == 0; });
 }
 
+void Team::each(int64_t count, const std::function<void(int64_t, int64_t)>& what) {
+  Parts parts(size());
+  const std::function<void(int)> work = [&](int thread) { parts.share(thread, count, 1, what); };
+  // Waking a thread for one part costs more than the part.
+  if (count == 1) work(0);
+  else run(work);
+}
+
 void Team::serve(int index) {
   int64_t seen = 0;
   std::unique_lock<std::mutex> lock(mutex_);
@@ -58,7 +66,7 @@ void Team::serve(int index) {
 }
 
 void Parts::wait(int64_t count) const {
-  for (int spins = 0; done_.load(std::memory_order_acquire) < count; ++spins) {
+  for (int spins = 0; done_.value.load(std::memory_order_acquire) < count; ++spins) {
     if (spins < kSpins) relax();
     else std::this_thread::yield();
   }

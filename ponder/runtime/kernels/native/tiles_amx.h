@@ -93,31 +93,31 @@ constexpr int kMaxProduct = kProductRows * kTilePanels * kLanes;
 
 // Calls what(row, rows, panel, panels) for blocks of at most 32 rows and 2 panels.
 template <class Do>
-void tile_blocks(int64_t rows, int64_t first, int64_t last, Do what) {
-  for (int64_t panel = first; panel < last; panel += kTilePanels)
+void tile_blocks(int64_t rows, const Span& span, Do what) {
+  for (int64_t panel = span.first; panel < span.last; panel += kTilePanels)
     for (int64_t row = 0; row < rows; row += kProductRows)
       what(row, (int)(rows - row < kProductRows ? rows - row : kProductRows), panel,
-           (int)(last - panel < kTilePanels ? last - panel : kTilePanels));
+           (int)(span.last - panel < kTilePanels ? span.last - panel : kTilePanels));
 }
 
 // Of grouped weights a group is half a tile, and each is scaled by itself: lanes do that.
 constexpr bool in_tiles(Format format) { return format == kBfloat16; }
 
 template <class L, class U>
-void tile_linear(const Linear& job, int64_t first, int64_t last) {
-  if (!in_tiles(job.weight->format)) return linear<L>(job, first, last);
+void tile_linear(const Linear& job, const Span& span) {
+  if (!in_tiles(job.weight->format)) return linear<L>(job, span);
   alignas(64) float out[kMaxProduct];
-  tile_blocks(job.rows, first, last, [&](int64_t row, int rows, int64_t panel, int panels) {
+  tile_blocks(job.rows, span, [&](int64_t row, int rows, int64_t panel, int panels) {
     tile_product<U>(job, row, rows, panel, panels, out);
     for (int i = 0; i < rows * panels; ++i) emit<L>(job, row + i / panels, panel + i % panels, out + i * kLanes);
   });
 }
 
 template <class L, class U>
-void tile_gated(const Linear& gate, const Linear& up, int64_t first, int64_t last) {
-  if (!in_tiles(gate.weight->format)) return gated<L>(gate, up, first, last);
+void tile_gated(const Linear& gate, const Linear& up, const Span& span) {
+  if (!in_tiles(gate.weight->format)) return gated<L>(gate, up, span);
   alignas(64) float g[kMaxProduct], u[kMaxProduct];
-  tile_blocks(gate.rows, first, last, [&](int64_t row, int rows, int64_t panel, int panels) {
+  tile_blocks(gate.rows, span, [&](int64_t row, int rows, int64_t panel, int panels) {
     tile_product<U>(gate, row, rows, panel, panels, g);
     tile_product<U>(up, row, rows, panel, panels, u);
     for (int i = 0; i < rows * panels; ++i) {

@@ -79,7 +79,7 @@ class Product {
       job.rows = kRows - row < together ? kRows - row : together;
       job.output = out.data() + row * kColumns;
       job.stride = kColumns;
-      kernels.linear(job, 0, kPanels);
+      kernels.linear(job, {0, kPanels, nullptr, 0});
     }
     return out;
   }

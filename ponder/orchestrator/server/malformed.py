@@ -5,8 +5,8 @@ and what belongs there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -24,7 +24,7 @@ def told(settings: Iterable[str], error: ValidationError, raw: bytes) -> Refusal
     faults = error.errors(include_url=False, include_context=False)
     if faults[0]["type"] == "json_invalid":
         return invalid(f"the body: {faults[0]['msg']}")
-    body: Any = json.loads(raw)  # Any: JSON
+    body: Any = json.loads(raw)
     paths = [_path(body, fault["loc"]) for fault in faults]
     first = paths[0]
     best = max(
@@ -49,15 +49,20 @@ def _words(kind: str, message: str, place: str, value: object) -> str:
     return f"{where} is {shown}; {message.replace('Input should', 'it should', 1)}"
 
 
-def _path(body: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+def _path(body: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:  # Any: JSON
     """Of the place in the JSON; a fault's place also names the reading of a value that it is of."""
     path: list[int | str] = []
     for place, step in enumerate(loc, start=1):
-        if isinstance(body, dict) and (step in body or place == len(loc)):
-            body = body.get(step)
-        elif isinstance(body, list) and isinstance(step, int) and step < len(body):
-            body = body[step]
-        else:
-            continue
-        path.append(step)
+        inside = _inside(body, step)
+        if step in inside or (place == len(loc) and isinstance(body, dict)):
+            path.append(step)
+            body = inside.get(step)
     return tuple(path)
+
+
+def _inside(body: Any, step: int | str) -> Mapping[int | str, Any]:
+    """What a step may lead to."""
+    if isinstance(body, dict):
+        return cast("dict[int | str, Any]", body)
+    items = cast("list[Any]", body) if isinstance(body, list) else []
+    return {step: items[step]} if isinstance(step, int) and step < len(items) else {}

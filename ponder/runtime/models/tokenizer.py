@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from tokenizers import Tokenizer
 
@@ -19,6 +19,7 @@ from ponder.runtime.models.chat import ChatTemplate, chat_turns
 from ponder.runtime.values import Message, Prompt
 
 _TURN_ENDS: Final = ("<|im_end|>", "<|eot_id|>")
+Json: TypeAlias = "bool | float | str | Sequence[Json] | Mapping[str, Json] | None"
 _KINDS: Final = frozenset({"role", "type"})
 _FORM: Final = _KINDS | {
     "arguments",
@@ -118,7 +119,7 @@ class LibraryTokenizer:
         }
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: Json) -> Iterator[str]:
     """All text in JSON that a template may write, in order."""
     if isinstance(value, str):
         yield value
@@ -130,7 +131,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def _swapped(value: Any, swap: dict[int, str]) -> Any:
+def _swapped(value: Json, swap: dict[int, str]) -> Any:  # Any: JSON
     """The same JSON with letters swapped in all text but the names that templates look for, and
     roles.
     """

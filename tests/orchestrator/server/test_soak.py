@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="looks into /proc")
-@pytest.mark.parametrize(("model", "requests"), [("scripted", 300), ("tiny", 300)])
+@pytest.mark.parametrize(("model", "requests"), [("scripted", 200), ("tiny", 200)])
 def test_nothing_is_left_of_clients_that_leave(model: str, requests: int) -> None:
     command = [sys.executable, "-m", "benchmarks.soak", "--model", model]
     done = subprocess.run(
@@ -26,5 +26,5 @@ def test_nothing_is_left_of_clients_that_leave(model: str, requests: int) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
     assert told["requests"] == requests
-    assert told["left early"] > 50
-    assert set(told["statuses"]) == {"200", "400", "404"}
+    assert told["left early"] > 30
+    assert {"200", "400"} <= set(told["statuses"])

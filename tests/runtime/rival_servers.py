@@ -14,8 +14,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-PATIENCE = 300.0
-"""Seconds until a server must answer; vLLM compiles first."""
+PATIENCE = 900.0
+"""Seconds until a server must answer; vLLM compiles first, for minutes on a busy machine."""
 CONTEXT = 2048
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -14,8 +15,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-PATIENCE = 300.0
-"""Seconds until a server must answer; vLLM compiles first."""
+PATIENCE = 900.0
+"""Seconds until a server must answer; vLLM compiles first, for minutes on a busy machine."""
 CONTEXT = 2048
 
 
@@ -58,7 +59,9 @@ def running(command: Sequence[str], port: int, settings: Mapping[str, str] = {})
     """A server until the block is left."""
     with tempfile.TemporaryFile("w+") as log:
         environment = {**os.environ, **settings}
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
         try:
             wait_for(process, f"http://127.0.0.1:{port}/v1/models")
             yield
@@ -71,7 +74,8 @@ def running(command: Sequence[str], port: int, settings: Mapping[str, str] = {})
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its own processes, should it leave any
             process.wait()
 
 

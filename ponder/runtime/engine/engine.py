@@ -132,6 +132,7 @@ class LocalEngine:
 
     async def close(self) -> None:
         """Stop the thread; calls under way get a `ModelError`. Again is no harm."""
+        self.thread.ask_to_stop()
         await asyncio.to_thread(self._stop)
 
     def adopt(self) -> tuple[int, Callable[[], None]]:

@@ -52,11 +52,15 @@ class EngineThread:
         """Post a command nobody waits for; safe in finalizers. Dropped once the engine stopped."""
         self._commands.put(command)
 
-    def stop(self) -> None:
-        """End the thread and wait for it; again is no harm."""
+    def ask_to_stop(self) -> None:
+        """After the step under way, no other begins."""
         with self._lock:
             self._stopped = True
         self._commands.put(_nothing)
+
+    def stop(self) -> None:
+        """End the thread and wait for it; again is no harm."""
+        self.ask_to_stop()
         self._thread.join()
 
     def _run(self) -> None:

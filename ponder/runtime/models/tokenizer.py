@@ -64,6 +64,8 @@ class LibraryTokenizer:
         self._controls = {t.content: token for token, t in added.items() if t.special and t.content}
         longest_first = sorted(self._controls, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        letters = sorted({re.escape(c[0]) for c in self._controls})
+        self._begins = re.compile("|".join(letters) or r"(?!)")
 
     @property
     def tools(self) -> bool:
@@ -90,7 +92,9 @@ class LibraryTokenizer:
             raise InputError("the chat has no messages; give at least one")
         turns, tools = chat_turns(messages), Chat.of(messages).tools
         outside = "".join(_strings([turns, tools]))
-        if not self._control.search(outside):
+        # Templates put strings side by side in any order, so a letter that could begin a control
+        # token is enough.
+        if not self._begins.search(outside):
             return _ids(self._parsing, self._template.render(turns, tools))
         swap = self._stand_ins(outside + self._template.source)
         return self._encode_hostile(self._template, swap, _swapped([turns, tools], swap))
@@ -98,8 +102,8 @@ class LibraryTokenizer:
     def _encode_hostile(
         self, template: ChatTemplate, swap: dict[int, str], chat: Sequence[Any]
     ) -> list[int]:
-        """Something given spells a control token. The letters such spellings start with are swapped
-        for stand-ins while the template renders, so that every control token found afterwards is
+        """Something given may spell a control token. The letters such spellings start with are
+        swapped for stand-ins while the template renders, so that every control token found afterwards is
         the template's own; the text between them is read as plain text.
         """
         back = {ord(stand_in): letter for letter, stand_in in swap.items()}

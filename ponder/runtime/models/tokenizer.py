@@ -103,8 +103,8 @@ class LibraryTokenizer:
         self, template: ChatTemplate, swap: dict[int, str], chat: Sequence[Any]
     ) -> list[int]:
         """Something given may spell a control token. The letters such spellings start with are
-        swapped for stand-ins while the template renders, so that every control token found afterwards is
-        the template's own; the text between them is read as plain text.
+        swapped for stand-ins while the template renders, so that every control token found
+        afterwards is the template's own; the text between them is read as plain text.
         """
         back = {ord(stand_in): letter for letter, stand_in in swap.items()}
         rendered, ids, place = template.render(*chat), list[int](), 0

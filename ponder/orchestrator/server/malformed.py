@@ -64,5 +64,5 @@ def _inside(body: Any, step: int | str) -> Mapping[int | str, Any]:
     """What a step may lead to."""
     if isinstance(body, dict):
         return cast("dict[int | str, Any]", body)
-    items = cast("list[Any]", body) if isinstance(body, list) else []
+    items: list[Any] = body if isinstance(body, list) else []
     return {step: items[step]} if isinstance(step, int) and step < len(items) else {}

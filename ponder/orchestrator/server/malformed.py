@@ -5,7 +5,7 @@ and what belongs there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -64,5 +64,5 @@ def _inside(body: Any, step: int | str) -> Mapping[int | str, Any]:
     """What a step may lead to."""
     if isinstance(body, dict):
         return cast("dict[int | str, Any]", body)
-    items: list[Any] = body if isinstance(body, list) else []
+    items: Sequence[Any] = cast("Sequence[Any]", body) if isinstance(body, list) else ()
     return {step: items[step]} if isinstance(step, int) and step < len(items) else {}

@@ -32,7 +32,6 @@ from ponder.orchestrator import (
 )
 from ponder.runtime import CapabilityError, ScriptedEngine
 
-SHORT = {"step_tokens": 20, "max_tokens": 60, "depth": 6}
 SEARCHES: dict[str, Expression] = {
     "beam": beam("process_reward", width=12, expand=4, step_tokens=20, max_tokens=60, depth=6),
     "dvts": dvts("process_reward", width=12, expand=4, step_tokens=20, max_tokens=60, depth=6),

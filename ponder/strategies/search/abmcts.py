@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from ponder.runtime import BranchPath, InputError
+from ponder.runtime import BranchPath
 from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.settings import TreeSearch
 from ponder.strategies.search.tree import Node, Tree
@@ -86,17 +86,10 @@ class AbMcts(TreeSearch[Arms]):
     """Steps under way at once; those under way are not yet seen."""
 
     def __post_init__(self) -> None:
-        self.check()
-        for name in ("most_steps", "parallel"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)!r}; it must be at least 1")
+        self.check("most_steps", "parallel")
 
     @property
     def in_flight(self) -> int:
-        return self.parallel
-
-    @property
-    def breadth(self) -> int:
         return self.parallel
 
     @property

@@ -54,22 +54,15 @@ class AStar(TreeSearch[Frontier]):
     most_expansions: int = 256
 
     def __post_init__(self) -> None:
-        self.check()
+        self.check("expand", "goals", "parallel", "most_expansions")
         if self.path_cost not in PATH_COSTS:
             raise InputError(unknown("path_cost", self.path_cost, PATH_COSTS))
-        for name in ("expand", "goals", "parallel", "most_expansions"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)!r}; it must be at least 1")
         if self.frontier is not None and self.frontier < 1:
             raise InputError(f"frontier is {self.frontier!r}; it must be at least 1, or None")
 
     @property
     def in_flight(self) -> int:
         return self.parallel
-
-    @property
-    def breadth(self) -> int:
-        return self.expand * self.parallel
 
     @property
     def steps(self) -> int:

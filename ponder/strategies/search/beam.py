@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ponder.runtime import BranchPath, InputError
+from ponder.runtime import BranchPath
 from ponder.strategies.search.method import Expansion
-from ponder.strategies.search.settings import TreeSearch
+from ponder.strategies.search.settings import TreeSearch, check_division
 from ponder.strategies.search.tree import End, Node, Tree, order
 
 
@@ -53,21 +53,16 @@ class Beam(TreeSearch[Level]):
     """Next steps drawn of each prefix that is kept: `width / expand` are."""
 
     def __post_init__(self) -> None:
-        self.check()
-        if self.width < 1:
-            raise InputError(f"width is {self.width!r}; it must be at least 1")
-        if not 1 <= self.expand <= self.width or self.width % self.expand:
-            raise InputError(
-                f"expand is {self.expand!r}; it must divide width, which is {self.width!r}"
-            )
+        self.check("width", "expand")
+        check_division(self.width, self.expand)
 
     @property
     def in_flight(self) -> None:
         return None
 
     @property
-    def breadth(self) -> int:
-        return self.width
+    def steps(self) -> int:
+        return self.width * self.depth
 
     def start(self, path: BranchPath) -> Level:
         return Level(queue=[Expansion(node=0, width=self.width)])

@@ -64,20 +64,13 @@ class Mcts(TreeSearch[Visits]):
     """Prefixes under way at once."""
 
     def __post_init__(self) -> None:
-        self.check()
+        self.check("expand", "simulations", "parallel")
         if self.rule not in RULES:
             raise InputError(unknown("rule", self.rule, RULES))
-        for name in ("expand", "simulations", "parallel"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)!r}; it must be at least 1")
 
     @property
     def in_flight(self) -> int:
         return self.parallel
-
-    @property
-    def breadth(self) -> int:
-        return self.expand * self.parallel
 
     @property
     def steps(self) -> int:

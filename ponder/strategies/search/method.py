@@ -45,6 +45,11 @@ class Method(Protocol[State]):
         """
         ...
 
+    @property
+    def steps(self) -> int:
+        """Steps drawn, at most."""
+        ...
+
     def start(self, path: BranchPath) -> State:
         """No steps yet; `path` is the root of the method's own draws, if it makes any."""
         ...

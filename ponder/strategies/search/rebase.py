@@ -49,9 +49,7 @@ class Rebase(TreeSearch[Balance]):
     """Temperature of the shares: lower favours the best."""
 
     def __post_init__(self) -> None:
-        self.check()
-        if self.width < 1:
-            raise InputError(f"width is {self.width!r}; it must be at least 1")
+        self.check("width")
         if not 0 < self.balance < math.inf:
             raise InputError(f"balance is {self.balance!r}; it must be above 0")
 
@@ -60,8 +58,8 @@ class Rebase(TreeSearch[Balance]):
         return None
 
     @property
-    def breadth(self) -> int:
-        return self.width
+    def steps(self) -> int:
+        return self.width * self.depth
 
     def start(self, path: BranchPath) -> Balance:
         return Balance(queue=[Expansion(node=0, width=self.width)], remaining=self.width)

@@ -48,11 +48,11 @@ class TreeSearch(Method[State], Generic[State]):
     goal: tuple[str, ...] = ("\\boxed{",)
     """A step that holds one of these completes its path, as an end token does."""
 
-    def check(self) -> None:
-        """Raises `InputError` for shared settings that are out of range."""
+    def check(self, *counts: str) -> None:
+        """Raises `InputError` for shared settings, and counts of the method's own, out of range."""
         step_verifier_kind(self.verifier)
         check_aggregation(self.aggregate)
-        for name in ("step_tokens", "max_tokens", "depth"):
+        for name in ("step_tokens", "max_tokens", "depth", *counts):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)!r}; it must be at least 1")
         if not all(self.goal):
@@ -67,16 +67,6 @@ class TreeSearch(Method[State], Generic[State]):
             top_p=self.top_p,
             stop=self.step_stop,
         )
-
-    @property
-    def breadth(self) -> int:
-        """Paths that grow at once, at most."""
-        raise NotImplementedError
-
-    @property
-    def steps(self) -> int:
-        """Steps drawn, at most."""
-        return self.breadth * self.depth
 
     def leaves(self, state: State) -> list[Node]:
         """Complete paths if there are any, else all that were not grown further; best first."""
@@ -106,3 +96,9 @@ class TreeSearch(Method[State], Generic[State]):
         asked = step_verifier_kind(self.verifier).needs
         found[self.verifier_engine] = found.get(self.verifier_engine, frozenset()) | asked
         return found
+
+
+def check_division(width: int, expand: int) -> None:
+    """Raises `InputError` unless whole prefixes, `expand` next steps each, make up `width`."""
+    if width % expand:
+        raise InputError(f"expand is {expand!r}; it must divide width, which is {width!r}")

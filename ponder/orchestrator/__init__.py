@@ -30,7 +30,16 @@ from ponder.orchestrator.recount import recompute
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
 from ponder.orchestrator.rewriting import rewritten
 from ponder.orchestrator.schema import json_schema
-from ponder.orchestrator.searches import SearchSettings, ab_mcts, astar, beam, dvts, mcts, rebase
+from ponder.orchestrator.searches import (
+    SearchSettings,
+    ab_mcts,
+    ab_mcts_m,
+    astar,
+    beam,
+    dvts,
+    mcts,
+    rebase,
+)
 from ponder.orchestrator.server.catalogue import Catalogue
 from ponder.orchestrator.server.serving import read_keys, serve, served_strategies
 from ponder.orchestrator.server.settings import ServerSettings
@@ -75,6 +84,7 @@ __all__ = [
     "Trace",
     "When",
     "ab_mcts",
+    "ab_mcts_m",
     "agreement",
     "astar",
     "beam",

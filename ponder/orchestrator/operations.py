@@ -11,6 +11,7 @@ from typing import Any
 from ponder.runtime import InputError
 from ponder.strategies import (
     AbMcts,
+    AbMctsM,
     AStar,
     Beam,
     Best,
@@ -32,6 +33,7 @@ METHODS: dict[str, type[Any]] = {
     "astar": AStar,
     "mcts": Mcts,
     "ab_mcts": AbMcts,
+    "ab_mcts_m": AbMctsM,
     "judge": Judge,
     "vote": Vote,
     "best": Best,
@@ -45,6 +47,7 @@ LEADING = {
     "astar": "verifier",
     "mcts": "verifier",
     "ab_mcts": "verifier",
+    "ab_mcts_m": "verifier",
     "judge": "verifier",
 }
 

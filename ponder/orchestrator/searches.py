@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TypedDict, Unpack
 
 from ponder.orchestrator.expression import Step
-from ponder.strategies import AbMcts, AStar, Beam, Dvts, Mcts, Rebase
+from ponder.strategies import AbMcts, AbMctsM, AStar, Beam, Dvts, Mcts, Rebase
 
 
 class SearchSettings(TypedDict, total=False):
@@ -121,4 +121,17 @@ def ab_mcts(
 ) -> Step:
     """Go wider or deeper by Thompson sampling, a step at a time."""
     strategy = AbMcts(verifier=verifier, most_steps=most_steps, parallel=parallel, **shared)
+    return Step(strategy=strategy, name=name)
+
+
+def ab_mcts_m(
+    verifier: str,
+    *,
+    most_steps: int = 64,
+    parallel: int = 4,
+    name: str | None = None,
+    **shared: Unpack[SearchSettings],
+) -> Step:
+    """Go wider or deeper by draws from a mixed model, a step at a time."""
+    strategy = AbMctsM(verifier=verifier, most_steps=most_steps, parallel=parallel, **shared)
     return Step(strategy=strategy, name=name)

@@ -6,6 +6,7 @@ from ponder.strategies.judge import Judge
 from ponder.strategies.prompting import ask
 from ponder.strategies.sample import Sample
 from ponder.strategies.search.abmcts import AbMcts
+from ponder.strategies.search.abmcts_mixed import AbMctsM
 from ponder.strategies.search.astar import AStar
 from ponder.strategies.search.beam import Beam
 from ponder.strategies.search.dvts import Dvts
@@ -17,6 +18,7 @@ from ponder.strategies.vote import Vote
 __all__ = [
     "AStar",
     "AbMcts",
+    "AbMctsM",
     "Answer",
     "Beam",
     "Best",

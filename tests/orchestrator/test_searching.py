@@ -18,6 +18,7 @@ from ponder.orchestrator import (
     Result,
     Status,
     ab_mcts,
+    ab_mcts_m,
     astar,
     beam,
     best,
@@ -52,6 +53,9 @@ SEARCHES: dict[str, Expression] = {
         "process_reward", simulations=8, parallel=3, step_tokens=20, max_tokens=60, depth=6
     ),
     "ab-mcts": ab_mcts("process_reward", most_steps=120, step_tokens=20, max_tokens=60, depth=6),
+    "ab-mcts-m": ab_mcts_m(
+        "process_reward", most_steps=120, step_tokens=20, max_tokens=60, depth=6
+    ),
     "whole paths": beam(
         "process_reward",
         width=8,

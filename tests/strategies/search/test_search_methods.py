@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from worlds import Place, World, searched
 
 from ponder.runtime import BranchPath, Finish, InputError
-from ponder.strategies import AbMcts, AStar, Beam, Dvts, Mcts, Rebase
+from ponder.strategies import AbMcts, AbMctsM, AStar, Beam, Dvts, Mcts, Rebase
 from ponder.strategies.search.abmcts import PRIOR, Scores
 from ponder.strategies.search.aggregation import aggregate
 from ponder.strategies.search.mcts import puct
@@ -33,6 +33,7 @@ METHODS: dict[str, Any] = {  # of several states
     "mcts": Mcts(verifier="process_reward", expand=3, simulations=40),
     "mcts uct": Mcts(verifier="process_reward", expand=2, rule="uct", parallel=3),
     "ab-mcts": AbMcts(verifier="process_reward", most_steps=120),
+    "ab-mcts-m": AbMctsM(verifier="process_reward", most_steps=120),
     "astar goals": AStar(verifier="process_reward", expand=2, goals=3, frontier=5),
 }
 
@@ -63,7 +64,7 @@ def test_every_search_ends_with_complete_paths(name: str, seed: int) -> None:
     assert leaves
     assert any(leaf.end is End.GOAL for leaf in leaves)
     for node in state.tree.nodes:
-        assert node.end is not None or isinstance(method, AStar | Mcts | AbMcts)
+        assert node.end is not None or isinstance(method, AStar | Mcts | AbMcts | AbMctsM)
         assert node.end is not End.EXPANDED or node.children
 
 
@@ -282,13 +283,14 @@ def test_every_score_is_counted_once_on_each_arm_above(seed: int) -> None:
             assert state.child[child.number].mean == pytest.approx(mean)
 
 
-@pytest.mark.parametrize("name", ["mcts", "ab-mcts", "astar drop"])
+@pytest.mark.parametrize("name", ["mcts", "ab-mcts", "ab-mcts-m", "astar drop"])
 def test_the_work_goes_where_the_reward_is(name: str) -> None:
     """One first step is good and the others are bad: most steps are drawn below it."""
 
     def lopsided(place: Place) -> Grown:
         step = World(seed=1, depth=5, ends=0.0).step(place)
-        return replace(step, score=0.9 if place[0] == 1 else 0.1)
+        noise = (step.score or 0.0) / 10  # equal scores below a node would tell AB-MCTS-M nothing
+        return replace(step, score=(0.9 if place[0] == 1 else 0.0) + noise)
 
     state = searched(METHODS[name], lopsided)
     steps = [n for n in state.tree.nodes if n.depth > 1]

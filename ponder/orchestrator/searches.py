@@ -24,6 +24,7 @@ class SearchSettings(TypedDict, total=False):
     max_tokens: int
     depth: int
     goal: tuple[str, ...]
+    lookahead: int
 
 
 def beam(

@@ -50,6 +50,13 @@ async def mapped(
         await _stop([*tasks, *([coming] if coming else [])])
 
 
+async def all_of(jobs: Iterable[Coroutine[object, object, None]]) -> None:
+    """Run all at once, started in their order; a failure cancels the others."""
+    async with asyncio.TaskGroup() as tasks:
+        for job in jobs:
+            tasks.create_task(job)
+
+
 async def collected(inputs: AsyncIterator[In]) -> list[In]:
     return [item async for item in inputs]
 

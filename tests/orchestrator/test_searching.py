@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
-from climbing import climber
+from climbing import GOOD, climber
 from guessing import runtime, shuffled
 
 from ponder.orchestrator import (
@@ -55,6 +55,24 @@ SEARCHES: dict[str, Expression] = {
     "ab-mcts": ab_mcts("process_reward", most_steps=120, step_tokens=20, max_tokens=60, depth=6),
     "ab-mcts-m": ab_mcts_m(
         "process_reward", most_steps=120, step_tokens=20, max_tokens=60, depth=6
+    ),
+    "lookahead": beam(
+        "process_reward",
+        width=12,
+        expand=4,
+        lookahead=2,
+        step_tokens=20,
+        max_tokens=60,
+        depth=6,
+    ),
+    "looking ahead over whole paths": rebase(
+        "process_reward",
+        width=16,
+        aggregate="model",
+        lookahead=1,
+        step_tokens=20,
+        max_tokens=60,
+        depth=6,
     ),
     "whole paths": beam(
         "process_reward",
@@ -135,11 +153,13 @@ def test_every_token_of_a_prefix_is_given_once(name: str) -> None:
     policy, verifier = result.usage.policy, result.usage.verifier
     prompt = plan(SEARCHES[name] | best(), climber()).prompt_tokens
     assert policy.prompt < 2 * prompt
-    if name != "whole paths":
+    if "whole paths" not in name:
         nodes = [e for e in result.trace.events if e["event"] == "node"]
-        shown = sum(len(e["text"]) for e in nodes if e["text"].strip())
+        shown = sum(len(e["text"]) + e["ahead"] for e in nodes if e["text"].strip())
         assert verifier.prompt - shown < 2 * prompt
-        assert verifier.scored == sum(e["score"] is not None for e in nodes)
+        ahead = sum(e["ahead"] > 0 for e in nodes)
+        scored = sum(e["score"] is not None for e in nodes)
+        assert scored + ahead <= verifier.scored <= scored + 2 * ahead
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -186,6 +206,31 @@ def test_a_path_that_is_cut_short_is_finished_greedily() -> None:
     result = searched(search, climber())
     assert result.answer is not None
     assert result.answer[1:] == "cc"
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 5])
+def test_looking_ahead_judges_a_step_by_where_it_leads(ahead: int) -> None:
+    """The likeliest letter is c: a first step is as good as its letter and `ahead` times c."""
+    search = beam(
+        "process_reward", width=8, lookahead=ahead, step_tokens=20, max_tokens=60, depth=6
+    )
+    nodes = [e for e in searched(search, climber()).trace.events if e["event"] == "node"]
+    first = [e for e in nodes if len(e["place"]) == 1]
+    assert len(first) == 8
+    for node in first:
+        letters = [node["text"].strip(), *["c"] * min(ahead, 2)]
+        assert node["score"] == pytest.approx(sum(GOOD[x] for x in letters) / len(letters))
+    drawn = sum(e["tokens"] + e["ahead"] for e in nodes)
+    assert searched(search, climber()).usage.policy.decoded == drawn
+
+
+@pytest.mark.parametrize("search", [beam, dvts], ids=["beam", "dvts"])
+def test_the_last_step_runs_to_the_end(search: Callable[..., Expression]) -> None:
+    made = search("process_reward", width=4, step_tokens=20, max_tokens=60, depth=2)
+    nodes = [e for e in searched(made, climber()).trace.events if e["event"] == "node"]
+    last = [e for e in nodes if len(e["place"]) == 2]
+    assert last
+    assert all(e["end"] == "goal" and "boxed" in e["text"] for e in last)
 
 
 def test_searches_need_an_engine_with_a_head() -> None:

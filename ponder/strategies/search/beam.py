@@ -64,6 +64,10 @@ class Beam(TreeSearch[Level]):
     def steps(self) -> int:
         return self.width * self.depth
 
+    @property
+    def finals(self) -> int:
+        return self.width
+
     def start(self, path: BranchPath) -> Level:
         return Level(queue=[Expansion(node=0, width=self.width)])
 

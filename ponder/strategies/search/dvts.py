@@ -46,6 +46,10 @@ class Dvts(TreeSearch[Subtrees]):
     def steps(self) -> int:
         return self.width * self.depth
 
+    @property
+    def finals(self) -> int:
+        return self.width
+
     def start(self, path: BranchPath) -> Subtrees:
         lanes = range(self.width // self.expand)
         return Subtrees(queue=[Expansion(node=0, width=self.expand, lane=i) for i in lanes])

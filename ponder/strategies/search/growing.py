@@ -9,16 +9,18 @@ judgements, each in order, so that who is cut short does not depend on timing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic
 
 from ponder.runtime import Branch, BudgetExceeded, Sampling, Segment
 from ponder.strategies.api import Context
+from ponder.strategies.concurrency import all_of
 from ponder.strategies.prompting import ask
 from ponder.strategies.search.aggregation import aggregate
+from ponder.strategies.search.lookahead import Rollout, judge_beyond, roll
 from ponder.strategies.search.method import Expansion, State
-from ponder.strategies.search.sprouts import Living, Sprout, candidate, described, grown
+from ponder.strategies.search.sprouts import Living, Sprout, candidate, described, ending, grown
 from ponder.strategies.search.tree import End, Node, Tree, order
 from ponder.verifiers import Candidate, StepVerifier
 
@@ -110,7 +112,8 @@ class Grower(Generic[State]):
             if not wave:
                 return
             drawn = [sprout for _, sprouts in wave for sprout in sprouts]
-            await _all(map(self._draw, drawn))
+            await all_of(map(self._draw, drawn))
+            await self._look_ahead(drawn)
             await self._judge(drawn)
             for expansion, sprouts in wave:
                 self._tell(expansion, sprouts)
@@ -150,9 +153,10 @@ class Grower(Generic[State]):
     async def _expand(self, sprouts: list[Sprout]) -> list[Sprout]:
         async def one(sprout: Sprout) -> None:
             await self._draw(sprout)
+            await self._look_ahead([sprout])
             await self._judge([sprout])
 
-        await _all(map(one, sprouts))
+        await all_of(map(one, sprouts))
         return sprouts
 
     def _fork(self, expansion: Expansion) -> list[Sprout]:
@@ -169,7 +173,8 @@ class Grower(Generic[State]):
 
     async def _draw(self, sprout: Sprout, params: Sampling | None = None) -> None:
         if params is None:
-            params = self.method.sampling(self.tree[sprout.parent].path_tokens)
+            above = self.tree[sprout.parent]
+            params = self.method.sampling(above.path_tokens, above.depth)
         try:
             sprout.segment = await sprout.living.branch.extend(params)
         except BudgetExceeded:
@@ -182,10 +187,41 @@ class Grower(Generic[State]):
         )
         for sprout, verdict in zip(judged, verdicts, strict=True):
             sprout.verdict = verdict
+        if self._bare is None:
+            await judge_beyond(self._verifier, judged)
+
+    async def _look_ahead(self, sprouts: Sequence[Sprout]) -> None:
+        if not self.method.lookahead:
+            return
+        rollouts = [r for sprout in sprouts for r in self._rollout(sprout)]
+        try:
+            await roll(self.method, rollouts)
+        finally:
+            for rollout in rollouts:
+                rollout.branch.close()
+        self.cut = self.cut or any(rollout.cut for rollout in rollouts)
+
+    def _rollout(self, sprout: Sprout) -> list[Rollout]:
+        """One, unless the path ends with its step."""
+        segment = sprout.segment
+        if segment is None or ending(self.method, self.tree, sprout.parent, segment) is not None:
+            return []
+        above = self.tree[sprout.parent]
+        return [
+            Rollout(
+                sprout=sprout,
+                branch=sprout.living.branch.fork(1)[0],
+                path=self.tree.text(above.number) + segment.text,
+                tokens=above.path_tokens + segment.usage.decoded,
+                depth=above.depth + 1,
+            )
+        ]
 
     def _shown(self, sprout: Sprout) -> str:
         said = sprout.segment.text if sprout.segment is not None else ""
-        return said if self._bare is None else self.tree.text(sprout.parent) + said
+        if self._bare is None:
+            return said
+        return "".join([self.tree.text(sprout.parent), said, *sprout.beyond])
 
     def _tell(self, expansion: Expansion, sprouts: Sequence[Sprout]) -> None:
         self.method.tell(self.state, expansion, self._take(sprouts))
@@ -215,10 +251,3 @@ class Grower(Generic[State]):
             if living is not None:
                 living.close()
         self.tree.ended.clear()
-
-
-async def _all(jobs: Iterable[Coroutine[object, object, None]]) -> None:
-    """Started in order; a failure cancels the others."""
-    async with asyncio.TaskGroup() as tasks:
-        for job in jobs:
-            tasks.create_task(job)

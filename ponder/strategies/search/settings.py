@@ -47,6 +47,10 @@ class TreeSearch(Method[State], Generic[State]):
     """Steps of one path."""
     goal: tuple[str, ...] = ("\\boxed{",)
     """A step that holds one of these completes its path, as an end token does."""
+    lookahead: int = 0
+    """Greedy steps drawn beyond each step, by whose end it is judged; they are thrown away (Snell
+    et al., arXiv 2408.03314).
+    """
 
     def check(self, *counts: str) -> None:
         """Raises `InputError` for shared settings, and counts of the method's own, out of range."""
@@ -55,17 +59,26 @@ class TreeSearch(Method[State], Generic[State]):
         for name in ("step_tokens", "max_tokens", "depth", *counts):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)!r}; it must be at least 1")
+        if self.lookahead < 0:
+            raise InputError(f"lookahead is {self.lookahead!r}; it must be at least 0 steps")
         if not all(self.goal):
             raise InputError(f"goal is {self.goal!r}; it must be made of non-empty strings")
         self.sampling(0)
 
-    def sampling(self, drawn: int) -> Sampling:
-        """How the next step is drawn on a path that has `drawn` tokens."""
+    @property
+    def finals(self) -> int:
+        """Of the steps, those that may run to the end of their path, since no other comes after."""
+        return 0
+
+    def sampling(self, drawn: int, depth: int = 0) -> Sampling:
+        """How the next step is drawn on a path of `depth` steps that has `drawn` tokens."""
+        final = self.finals > 0 and depth + 1 == self.depth
+        room = self.max_tokens - drawn
         return Sampling(
-            max_tokens=min(self.step_tokens, self.max_tokens - drawn),
+            max_tokens=room if final else min(self.step_tokens, room),
             temperature=self.temperature,
             top_p=self.top_p,
-            stop=self.step_stop,
+            stop=() if final else self.step_stop,
         )
 
     def leaves(self, state: State) -> list[Node]:
@@ -79,14 +92,15 @@ class TreeSearch(Method[State], Generic[State]):
 
     def bound(self, load: Load) -> Bound:
         kind = step_verifier_kind(self.verifier)
-        step = self.max_tokens if self.aggregate == "model" else self.step_tokens
-        judged = self.steps * (step + kind.extra_tokens)
+        steps = self.steps * (1 + self.lookahead)
+        shown = self.max_tokens if self.aggregate == "model" else self.step_tokens
+        each = self.step_tokens + shown + kind.extra_tokens
         # Beside the steps, one path may be finished and judged where none is complete.
-        last = 2 * self.max_tokens + kind.extra_tokens
+        whole = (self.finals + 1) * 2 * self.max_tokens + kind.extra_tokens
         return Bound(
-            calls=2 * (self.steps + 1),
-            tokens=2 * load.prompt_tokens + self.steps * self.step_tokens + judged + last,
-            branches=2 * (self.steps + 2),
+            calls=2 * (steps + 1),
+            tokens=2 * load.prompt_tokens + steps * each + whole,
+            branches=2 * (self.steps * (2 if self.lookahead else 1) + 2),
             candidates=self.steps + 1,
             candidate_tokens=self.max_tokens,
         )

@@ -4,7 +4,7 @@ the record made of a node.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ponder.runtime import Branch, Finish, Segment, Usage
@@ -47,12 +47,25 @@ class Sprout:
     living: Living
     segment: Segment | None = None
     verdict: Verdict | None = None
+    beyond: list[str] = field(default_factory=list[str])
+    """Steps drawn beyond its own, to judge it by."""
+    ahead: int = 0
+    """Tokens of those."""
+
+    @property
+    def judged(self) -> bool:
+        return self.verdict is not None and self.verdict.score is not None
+
+
+_SCORED = (None, End.LENGTH, End.DEPTH)
+"""Ends of steps that ask for a score; a step without one ended for want of it."""
 
 
 def grown(limits: Limits, tree: Tree, sprout: Sprout, segment: Segment) -> Grown:
     """The step, with why it cannot grow if it cannot."""
     verdict = sprout.verdict
     score = verdict.score if verdict is not None else None
+    why = ending(limits, tree, sprout.parent, segment)
     return Grown(
         text=segment.text,
         tokens=segment.usage.decoded,
@@ -60,33 +73,30 @@ def grown(limits: Limits, tree: Tree, sprout: Sprout, segment: Segment) -> Grown
         finish=segment.finish,
         score=score,
         failure=verdict.failure if verdict is not None else None,
-        end=_end(limits, tree, sprout.parent, segment, score),
+        ahead=sprout.ahead,
+        end=End.UNSCORED if score is None and why in _SCORED else why,
     )
 
 
-def _end(
-    limits: Limits, tree: Tree, parent: int, segment: Segment, score: float | None
-) -> End | None:
+def ending(limits: Limits, tree: Tree, parent: int, segment: Segment) -> End | None:
+    """Why a path cannot grow beyond this step, whatever is thought of it."""
     if segment.finish is Finish.BUDGET:
         return End.BUDGET
-    if segment.finish in (Finish.EOS, Finish.TOOLS) or _answered(limits, tree, parent, segment):
+    said = tree.text(parent) + segment.text
+    if segment.finish in (Finish.EOS, Finish.TOOLS) or answered(limits, said, segment.finish):
         return End.GOAL
     above = tree[parent]
     reasons = {
         End.EMPTY: not segment.text.strip(),
-        End.UNSCORED: score is None,
         End.LENGTH: above.path_tokens + segment.usage.decoded >= limits.max_tokens,
         End.DEPTH: above.depth + 1 >= limits.depth,
     }
     return next((end for end, holds in reasons.items() if holds), None)
 
 
-def _answered(limits: Limits, tree: Tree, parent: int, segment: Segment) -> bool:
-    """Whether the path holds a complete answer; a step cut off in the middle of one goes on."""
-    if segment.finish is Finish.LENGTH:
-        return False
-    said = tree.text(parent) + segment.text
-    return any(mark in said for mark in limits.goal)
+def answered(limits: Limits, said: str, finish: Finish) -> bool:
+    """Whether a path holds a complete answer; a step cut off in the middle of one goes on."""
+    return finish is not Finish.LENGTH and any(mark in said for mark in limits.goal)
 
 
 def candidate(tree: Tree, node: Node, source: str, index: int) -> Candidate:
@@ -111,6 +121,7 @@ def described(node: Node) -> dict[str, object]:
         "place": list(node.place),
         "text": node.step.text,
         "tokens": node.step.tokens,
+        "ahead": node.step.ahead,
         "score": node.step.score,
         "value": node.value,
         "failure": node.step.failure,

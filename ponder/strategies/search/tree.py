@@ -50,6 +50,8 @@ class Grown:
     """
     failure: str | None = None
     """What the verifier stated in place of a score."""
+    ahead: int = 0
+    """Tokens drawn beyond it to judge it by, and thrown away."""
     end: End | None = None
     """Why it cannot grow, where that is known when it is drawn."""
 

@@ -390,6 +390,7 @@ def test_aggregations(how: str, expected: float) -> None:
         (lambda: AStar(verifier="process_reward", frontier=0), "frontier is 0"),
         (lambda: AStar(verifier="process_reward", parallel=0), "parallel is 0"),
         (lambda: Beam(verifier="process_reward", depth=0), "depth is 0"),
+        (lambda: Beam(verifier="process_reward", lookahead=-1), "lookahead is -1"),
         (lambda: Beam(verifier="process_reward", goal=("",)), "goal is"),
         (lambda: Beam(verifier="process_reward", aggregate="max"), "aggregation"),
         (lambda: Beam(verifier="process_reward", temperature=-1.0), "temperature"),

@@ -39,6 +39,7 @@ class Rated:
 
     takes: ClassVar[Port] = Port.CANDIDATES
     gives: ClassVar[Port] = Port.CANDIDATES
+    source: ClassVar[str] = "a benchmark"
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         async def one(item: Item) -> Candidate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from shutil import get_terminal_size
 from typing import Annotated
 
 import typer
@@ -51,14 +52,20 @@ def plan(
         typer.echo(shown.rstrip())
 
 
-def strategies(as_json: AsJson = False) -> None:
+def strategies(
+    name: Annotated[str | None, typer.Argument(help="Of an operation: its settings.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """List presets, the operations strategies are made of, and verifiers."""
-    from ponder.orchestrator import catalogue_data, catalogue_table
+    from ponder.orchestrator import catalogue_data, catalogue_table, operation_table
 
+    width = get_terminal_size().columns
+    table = catalogue_table(width) if name is None else operation_table(name, width)
     if as_json:
-        print_json(catalogue_data())
+        data = catalogue_data()
+        print_json(data if name is None else data["operations"][name])
     else:
-        typer.echo(catalogue_table())
+        typer.echo(table)
 
 
 def models(as_json: AsJson = False) -> None:

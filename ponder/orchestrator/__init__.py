@@ -4,7 +4,7 @@ stream under one budget, recorded so that every number can be recomputed.
 
 from ponder.orchestrator.budget import Budget
 from ponder.orchestrator.checking import check
-from ponder.orchestrator.conditions import Condition, Metric
+from ponder.orchestrator.conditions import METRICS, Condition, Metric
 from ponder.orchestrator.dsl import (
     agreement,
     best,
@@ -20,6 +20,7 @@ from ponder.orchestrator.dsl import (
 from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, When
 from ponder.orchestrator.graphs import Edge, Graph, Node, graph
 from ponder.orchestrator.kept import kept_candidates, kept_question
+from ponder.orchestrator.listing import catalogue_data, catalogue_table, operation_table
 from ponder.orchestrator.naming import name_of, nodes
 from ponder.orchestrator.notation import from_data, from_yaml, load_strategy, to_data, to_yaml
 from ponder.orchestrator.operations import Operation, Parameter, operations
@@ -45,8 +46,6 @@ from ponder.orchestrator.server.serving import read_keys, serve, served_strategi
 from ponder.orchestrator.server.settings import ServerSettings
 from ponder.orchestrator.solving import Runtime, solve
 from ponder.orchestrator.tables import (
-    catalogue_data,
-    catalogue_table,
     plan_data,
     plan_table,
     result_data,
@@ -55,6 +54,7 @@ from ponder.orchestrator.tables import (
 from ponder.orchestrator.trace import Trace, read_trace
 
 __all__ = [
+    "METRICS",
     "PRESETS",
     "Attempt",
     "Budget",
@@ -108,6 +108,7 @@ __all__ = [
     "mermaid",
     "name_of",
     "nodes",
+    "operation_table",
     "operations",
     "parallel",
     "plan",

@@ -5,9 +5,12 @@ The one table that ties names in Python and YAML to the dataclasses of `ponder.s
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import reduce
 from typing import Any
 
+from ponder.orchestrator.meanings import meanings
 from ponder.runtime import InputError
 from ponder.strategies import (
     AbMcts,
@@ -24,6 +27,7 @@ from ponder.strategies import (
     Strategy,
     Vote,
 )
+from ponder.verifiers import STEP_VERIFIERS, VERIFIERS
 
 METHODS: dict[str, type[Any]] = {
     "sample": Sample,
@@ -51,6 +55,7 @@ LEADING = {
     "judge": "verifier",
 }
 
+_OWN = "Ponder"
 _NAMES = {method: name for name, method in METHODS.items()}
 
 
@@ -61,6 +66,8 @@ class Parameter:
     """Its type, as written in Python."""
     required: bool
     default: object = None
+    meaning: str = ""
+    """Empty where its name says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,12 @@ class Operation:
     gives: tuple[Port, ...]
     description: str
     parameters: tuple[Parameter, ...]
+    source: str
+    """Authors and year, and where it was published."""
+    needs: Mapping[str, frozenset[str]]
+    """Capabilities by engine role, with the settings' defaults, whatever verifier is named: its own
+    needs come to these.
+    """
 
 
 def operation_name(strategy: Strategy) -> str:
@@ -104,7 +117,9 @@ def operations() -> tuple[Operation, ...]:
             takes=(Port.QUESTION, Port.CANDIDATES),
             gives=candidates,
             description="Run strategies side by side and join their candidates.",
-            parameters=(_structural("parts", "list of strategies"),),
+            parameters=(_structural("parts", "list of strategies", "What runs."),),
+            source=_OWN,
+            needs={},
         ),
         Operation(
             name="when",
@@ -112,34 +127,62 @@ def operations() -> tuple[Operation, ...]:
             gives=anything,
             description="Go one way or the other, by a metric of the candidates so far.",
             parameters=(
-                _structural("condition", "METRIC < <= > >= NUMBER"),
-                _structural("then", "strategy"),
-                _structural("otherwise", "strategy"),
+                _structural("condition", "METRIC < <= > >= NUMBER", "A number in [0, 1]."),
+                _structural("then", "strategy", "Where the condition holds."),
+                _structural("otherwise", "strategy", "Where it does not."),
             ),
+            source=_OWN,
+            needs={},
         ),
     )
 
 
-def _structural(name: str, kind: str) -> Parameter:
-    return Parameter(name=name, kind=kind, required=True)
+def _structural(name: str, kind: str, meaning: str) -> Parameter:
+    return Parameter(name=name, kind=kind, required=True, meaning=meaning)
 
 
 def _described(name: str, method: type[Any]) -> Operation:
+    told = meanings(method)
     return Operation(
         name=name,
         takes=(method.takes,),
         gives=(method.gives,),
         description=_first_sentence(method.__doc__ or ""),
+        source=method.source,
+        needs=_needs(method),
         parameters=tuple(
             Parameter(
                 name=f.name,
                 kind=str(f.type),
                 required=f.default is MISSING,
                 default=None if f.default is MISSING else f.default,
+                meaning=told.get(f.name, ""),
             )
             for f in fields(method)
         ),
     )
+
+
+def _needs(method: type[Any]) -> dict[str, frozenset[str]]:
+    """What every choice of verifier needs, which leaves the method's own."""
+    asked: list[dict[str, frozenset[str]]] = [m.needs() for m in _instances(method)]
+    return reduce(_shared, asked) if asked else {}
+
+
+def _instances(method: type[Any]) -> Iterator[Any]:  # of a method in the table
+    """One for each way to fill in what has no default."""
+    required = [f.name for f in fields(method) if f.default is MISSING]
+    for verifier in {**VERIFIERS, **STEP_VERIFIERS} if required else ("",):
+        try:
+            yield method(**dict.fromkeys(required, verifier))
+        except InputError:
+            continue  # that verifier is of the other kind
+
+
+def _shared(
+    one: dict[str, frozenset[str]], other: dict[str, frozenset[str]]
+) -> dict[str, frozenset[str]]:
+    return {role: one[role] & other[role] for role in one if role in other}
 
 
 def _first_sentence(text: str) -> str:

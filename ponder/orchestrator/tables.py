@@ -1,15 +1,12 @@
-"""Plans, results and the catalogue of operations: tables for people, plain data for programs."""
+"""Plans and results: tables for people, plain data for programs."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from ponder.orchestrator.operations import Operation, operations
 from ponder.orchestrator.planning import Cost, Plan
-from ponder.orchestrator.presets import PRESETS
 from ponder.orchestrator.result import Result
-from ponder.verifiers import STEP_VERIFIERS, VERIFIERS
 
 HEADINGS = ("node", "operation", "calls", "tokens", "KV branches", "KV pages", "candidates", "")
 
@@ -81,51 +78,3 @@ def result_line(result: Result) -> str:
         f"{share}, {result.status.value}: {result.usage.tokens:,} tokens in {result.calls} calls, "
         f"{result.seconds:.1f} s, seed {result.seed}"
     )
-
-
-def catalogue_data() -> dict[str, Any]:
-    """All that a strategy can be made of; JSON values."""
-    return {
-        "presets": {
-            name: {"description": p.description, "strategy": repr(p.expression)}
-            for name, p in PRESETS.items()
-        },
-        "operations": {
-            o.name: {
-                "description": o.description,
-                "takes": [port.value for port in o.takes],
-                "gives": [port.value for port in o.gives],
-                "parameters": [asdict(parameter) for parameter in o.parameters],
-            }
-            for o in operations()
-        },
-        "verifiers": {name: kind.summary for name, kind in VERIFIERS.items()},
-        "step_verifiers": {
-            name: {"description": kind.summary, "needs": sorted(kind.needs)}
-            for name, kind in STEP_VERIFIERS.items()
-        },
-    }
-
-
-def catalogue_table() -> str:
-    """The same for people."""
-    sections = {
-        "Presets": [(n, f"{p.description} {p.expression!r}") for n, p in PRESETS.items()],
-        "Operations": [(_signature(o), o.description) for o in operations()],
-        "Verifiers": [(name, kind.summary) for name, kind in VERIFIERS.items()],
-        "Step verifiers": [(name, kind.summary) for name, kind in STEP_VERIFIERS.items()],
-    }
-    blocks = [
-        "\n".join([title, *(f"  {name}\n      {text}" for name, text in rows)])
-        for title, rows in sections.items()
-    ]
-    return "\n\n".join(blocks)
-
-
-def _signature(operation: Operation) -> str:
-    settings = [p.name if p.required else f"{p.name}={p.default!r}" for p in operation.parameters]
-    ways = (
-        " or ".join(port.value for port in operation.takes),
-        " or ".join(port.value for port in operation.gives),
-    )
-    return f"{operation.name}({', '.join(settings)}): {ways[0]} -> {ways[1]}"

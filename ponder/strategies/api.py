@@ -115,6 +115,8 @@ class Strategy(Protocol):
 
     takes: ClassVar[Port]
     gives: ClassVar[Port]
+    source: ClassVar[str]
+    """Whose method it is, in one line: authors and year, and where it was published."""
 
     def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         """Consume what comes in as it comes, yield what goes out as it is ready."""

@@ -22,6 +22,7 @@ class Best:
 
     takes: ClassVar[Port] = Port.CANDIDATES
     gives: ClassVar[Port] = Port.ANSWER
+    source: ClassVar[str] = "Cobbe et al. 2021, arXiv 2110.14168"
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         candidates = ranked(candidates_in(await collected(inputs)))

@@ -22,6 +22,7 @@ class Judge:
 
     takes: ClassVar[Port] = Port.CANDIDATES
     gives: ClassVar[Port] = Port.CANDIDATES
+    source: ClassVar[str] = "Cobbe et al. 2021, arXiv 2110.14168"
 
     verifier: str
     """Name of a verifier; `ponder strategies` lists them."""

@@ -20,16 +20,22 @@ class Sample:
 
     takes: ClassVar[Port] = Port.QUESTION
     gives: ClassVar[Port] = Port.CANDIDATES
+    source: ClassVar[str] = "Ponder: independent draws"
 
     n: int = 1
     """Attempts, at least 1."""
     temperature: float = 0.8
+    """0 takes the likeliest token."""
     top_p: float = 1.0
+    """Draw from the likeliest tokens that make up this share; 1 is all."""
     top_k: int | None = None
+    """Draw from so many likeliest tokens; None is all."""
     min_p: float = 0.0
+    """Leave out tokens less likely than this share of the likeliest one's probability."""
     max_tokens: int = 512
     """Of one attempt."""
     stop: tuple[str, ...] = ()
+    """Strings that end an attempt."""
     engine: str = "policy"
     """Role of the engine that decodes."""
 

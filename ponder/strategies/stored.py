@@ -17,6 +17,7 @@ class Stored:
 
     takes: ClassVar[Port] = Port.QUESTION
     gives: ClassVar[Port] = Port.CANDIDATES
+    source: ClassVar[str] = "Ponder: samples drawn before"
 
     candidates: tuple[Candidate, ...]
 

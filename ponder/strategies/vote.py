@@ -26,6 +26,7 @@ class Vote:
 
     takes: ClassVar[Port] = Port.CANDIDATES
     gives: ClassVar[Port] = Port.ANSWER
+    source: ClassVar[str] = "Wang et al. 2022, arXiv 2203.11171"
 
     weights: str = "count"
     """"count": one candidate, one vote; "judge": votes weigh as the newest verdict's score."""

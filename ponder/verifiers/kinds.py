@@ -19,6 +19,8 @@ _SELF_EVALUATION_WORDING = 256
 class VerifierKind:
     name: str
     summary: str
+    source: str
+    """Whose read-out it is: authors and year, and where it was published."""
     needs: frozenset[str]
     """Capabilities needed of the engine it asks."""
     calls: int
@@ -34,6 +36,7 @@ VERIFIERS = {
         VerifierKind(
             name="likelihood",
             summary="geometric mean of the candidate's own token probabilities; free",
+            source="Adiwardana et al. 2020, arXiv 2001.09977 (sample and rank)",
             needs=frozenset({"logprobs"}),
             calls=0,
             tokens=lambda prompt, candidate: 0,
@@ -42,6 +45,7 @@ VERIFIERS = {
         VerifierKind(
             name="self_evaluation",
             summary="the model's probability of Yes against No when asked if the solution is right",
+            source="Kadavath et al. 2022, arXiv 2207.05221 (P(True))",
             needs=frozenset({"prompt_logprobs"}),
             calls=1,
             tokens=lambda prompt, candidate: prompt + candidate + _SELF_EVALUATION_WORDING,

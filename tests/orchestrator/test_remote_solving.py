@@ -38,6 +38,7 @@ class TwoSteps:
 
     takes: ClassVar[Port] = Port.QUESTION
     gives: ClassVar[Port] = Port.ANSWER
+    source: ClassVar[str] = "a test"
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         async for _ in inputs:

@@ -299,6 +299,7 @@ class Talk:
 
     takes: ClassVar[Port] = Port.QUESTION
     gives: ClassVar[Port] = Port.ANSWER
+    source: ClassVar[str] = "a test"
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         async for _ in inputs:
@@ -398,6 +399,7 @@ def test_a_method_that_lets_the_budget_error_through_ends_and_the_run_goes_on() 
     class Quits(Talk):
         takes: ClassVar[Port] = Port.CANDIDATES
         gives: ClassVar[Port] = Port.CANDIDATES
+        source: ClassVar[str] = "a test"
 
         async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
             yield await anext(inputs)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import ClassVar
 
 from ponder.runtime import BranchPath
 from ponder.strategies.search.method import Expansion
@@ -79,6 +80,8 @@ class Arms:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbMcts(TreeSearch[Arms]):
     """Thompson sampling between a new next step and those there are, from the root down."""
+
+    source: ClassVar[str] = "Inoue et al. 2025, arXiv 2503.04412"
 
     most_steps: int = 64
     """Steps drawn, at most."""

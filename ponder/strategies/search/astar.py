@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import ClassVar
 
 from ponder.runtime import BranchPath, InputError, unknown
 from ponder.strategies.search.method import Expansion
@@ -39,6 +40,8 @@ class Frontier:
 class AStar(TreeSearch[Frontier]):
     """Always grow the prefix of lowest cost and doubt; answer with the complete paths met so."""
 
+    source: ClassVar[str] = "Chatziveroglou 2025, arXiv 2505.13672"
+
     expand: int = 4
     """Next steps drawn of a prefix."""
     goals: int = 1
@@ -52,6 +55,7 @@ class AStar(TreeSearch[Frontier]):
     frontier: int | None = None
     """Prefixes kept; the worst beyond are dropped. None keeps all."""
     most_expansions: int = 256
+    """Prefixes grown, at most."""
 
     def __post_init__(self) -> None:
         self.check("expand", "goals", "parallel", "most_expansions")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ponder.runtime import BranchPath
 from ponder.strategies.search.method import Expansion
@@ -46,6 +47,8 @@ def level_up(state: Level) -> list[Node]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beam(TreeSearch[Level]):
     """Keep the best prefixes at each step, and grow each by several next steps."""
+
+    source: ClassVar[str] = "Snell et al. 2024, arXiv 2408.03314"
 
     width: int = 16
     """Steps drawn a level."""

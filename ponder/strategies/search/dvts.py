@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ponder.runtime import BranchPath
 from ponder.strategies.search.method import Expansion
@@ -28,6 +29,8 @@ class Subtrees:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dvts(TreeSearch[Subtrees]):
     """Grow several subtrees side by side, each by its own best step."""
+
+    source: ClassVar[str] = "Beeching, Tunstall and Rush 2024, search-and-learn"
 
     width: int = 16
     """Steps drawn at once, over all subtrees."""

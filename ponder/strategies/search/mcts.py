@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ponder.runtime import BranchPath, InputError, unknown
 from ponder.strategies.search.method import Expansion
@@ -53,6 +54,8 @@ def uct(value: float, parent: int, visits: int) -> float:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mcts(TreeSearch[Visits]):
     """Grow where value and curiosity are highest; answer with the best complete path."""
+
+    source: ClassVar[str] = "Kocsis and Szepesvari 2006 (UCT); Silver et al. 2017 (PUCT)"
 
     expand: int = 4
     """Next steps drawn of a prefix."""

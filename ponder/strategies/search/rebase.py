@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ponder.runtime import BranchPath, InputError
 from ponder.strategies.search.beam import Level, complete, level_up, next_of
@@ -42,6 +43,8 @@ class Balance(Level):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebase(TreeSearch[Balance]):
     """Give each prefix next steps in proportion to its reward; finished paths keep their place."""
+
+    source: ClassVar[str] = "Wu et al. 2024, arXiv 2408.00724"
 
     width: int = 16
     """Paths at once."""

@@ -3,23 +3,29 @@
 from ponder.evals.directory import RunDirectory, Settings
 from ponder.evals.finished import FinishedRun, finished_run
 from ponder.evals.grading import Attempt
-from ponder.evals.records import Record, Vote
-from ponder.evals.reports import Estimate, Report, report
+from ponder.evals.health import Decline, Health, health
+from ponder.evals.records import Asked, Record, Score, Vote
+from ponder.evals.reports import Report, report
 from ponder.evals.rescoring import Rescoring, rescore
 from ponder.evals.rows import read_rows
 from ponder.evals.run import Progress, Solve, evaluate, example_seed
+from ponder.evals.selection import Choice, Selected, auc, best_of, brier
 from ponder.evals.solving import run_settings, run_task, solve_with
 from ponder.evals.sources import fingerprint, load_examples, make_examples
-from ponder.evals.statistics import Interval, Sample, majority_at, pass_at, wilson
+from ponder.evals.statistics import Estimate, Interval, Sample, majority_at, pass_at, wilson
 from ponder.evals.tables import report_table
 from ponder.evals.tasks import TASKS, Example, Hub, Task, find_task
 
 __all__ = [
     "TASKS",
+    "Asked",
     "Attempt",
+    "Choice",
+    "Decline",
     "Estimate",
     "Example",
     "FinishedRun",
+    "Health",
     "Hub",
     "Interval",
     "Progress",
@@ -28,15 +34,21 @@ __all__ = [
     "Rescoring",
     "RunDirectory",
     "Sample",
+    "Score",
+    "Selected",
     "Settings",
     "Solve",
     "Task",
     "Vote",
+    "auc",
+    "best_of",
+    "brier",
     "evaluate",
     "example_seed",
     "find_task",
     "fingerprint",
     "finished_run",
+    "health",
     "load_examples",
     "majority_at",
     "make_examples",

@@ -5,10 +5,11 @@ Candidates are grouped by meaning first, and each group is graded once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from ponder.evals.records import Vote
+from ponder.evals.records import Asked, Score, Vote
 from ponder.runtime import Usage
 from ponder.verifiers import Equivalence, group
 
@@ -23,6 +24,9 @@ class Attempt:
     candidates: tuple[str | None, ...]
     """Extracted answers, in the order they were asked for."""
     usage: Usage
+    scores: Mapping[int, tuple[Score, ...]] = field(default_factory=dict[int, tuple[Score, ...]])
+    """What verifiers said, by a candidate's place in `candidates`."""
+    asked: tuple[Asked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +43,13 @@ async def grade(reference: str, attempt: Attempt, equivalence: Equivalence) -> G
         if number is not None and number not in right and answer is not None:
             right[number] = await equivalence.same(reference, answer)
     votes = tuple(
-        Vote(answer=writable(answer), group=n, correct=n is not None and right[n])
-        for n, answer in zip(numbers, attempt.candidates, strict=True)
+        Vote(
+            answer=writable(answer),
+            group=n,
+            correct=n is not None and right[n],
+            scores=attempt.scores.get(place, ()),
+        )
+        for place, (n, answer) in enumerate(zip(numbers, attempt.candidates, strict=True))
     )
     answer = attempt.answer
     return Grade(

@@ -22,6 +22,26 @@ possible, as with a question longer than the context.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What one verifier made of a candidate."""
+
+    verifier: str
+    score: float | None
+    """In [0, 1]; None where it failed, and the trace says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How much a verifier was asked about one example."""
+
+    verifier: str
+    verdicts: int
+    """Of candidates; of a search, of its steps."""
+    failures: int
+    """Of `verdicts`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
     """One candidate's extracted answer, as graded."""
 
@@ -29,6 +49,8 @@ class Vote:
     group: int | None
     """Equal answers share a number; None has no answer."""
     correct: bool
+    scores: tuple[Score, ...] = ()
+    """One a verifier; none in records of before scores were kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +76,8 @@ class Record:
     """Which start of the run asked it: 0, then 1 after the first resume."""
     finished: float
     """Seconds from the start of that session."""
+    asked: tuple[Asked, ...] = ()
+    """One a verifier; none in records of before this was kept."""
 
 
 @cache

@@ -11,16 +11,9 @@ from dataclasses import dataclass
 from math import fsum
 from typing import Literal
 
+from ponder.evals.health import Health, health
 from ponder.evals.records import Record
-from ponder.evals.statistics import Interval, Sample, majority_at, pass_at, wilson
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A value, or why there is none."""
-
-    value: float | None = None
-    reason: str = ""
+from ponder.evals.statistics import Estimate, Interval, Sample, majority_at, pass_at, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +50,8 @@ class Report:
     pass_at: dict[int, Estimate]
     """By k, powers of two; empty where a question gets one candidate."""
     maj_at: dict[int, Estimate]
+    verifiers: tuple[Health, ...]
+    """By name."""
 
     @property
     def tokens_mean(self) -> float | None:
@@ -96,6 +91,7 @@ class Report:
             "pass_at": {str(k): e.value for k, e in self.pass_at.items()},
             "maj_at": {str(k): e.value for k, e in self.maj_at.items()},
             "undefined": undefined,
+            "verifiers": {health.verifier: health.as_dict() for health in self.verifiers},
         }
 
 
@@ -120,6 +116,7 @@ def report(records: Sequence[Record], *, task: str, strategy: str, total: int) -
         seconds=_seconds(records),
         pass_at=_curve(records, _pass_at),
         maj_at=_curve(records, _majority_at),
+        verifiers=health(records),
     )
 
 

@@ -177,6 +177,7 @@ class _Session:
             seconds=now - start,
             session=self.number,
             finished=now - self.start,
+            asked=attempt.asked if attempt else (),
         )
 
     def _keep(self, record: Record) -> None:

@@ -11,11 +11,21 @@ from pathlib import Path
 
 from ponder.evals.directory import RunDirectory, Settings
 from ponder.evals.grading import Attempt
+from ponder.evals.records import Asked, Score
 from ponder.evals.reports import Report
 from ponder.evals.run import Progress, Solve, evaluate
 from ponder.evals.sources import fingerprint
 from ponder.evals.tasks import Example, Task
-from ponder.orchestrator import Budget, Expression, Result, Runtime, Status, to_yaml
+from ponder.orchestrator import (
+    Budget,
+    Expression,
+    Result,
+    Runtime,
+    Status,
+    tallies,
+    to_yaml,
+    verdicts,
+)
 from ponder.verifiers import Question
 
 DECIDING = ("ponder", "math-verify")
@@ -62,7 +72,24 @@ def attempt_of(result: Result) -> Attempt:
         outcome="exhausted" if result.status is Status.EXHAUSTED else "complete",
         candidates=tuple(attempt.answer for attempt in result.candidates),
         usage=result.usage.total,
+        scores=_scores(result),
+        asked=tuple(
+            Asked(verifier=t.verifier, verdicts=t.verdicts, failures=t.failures)
+            for t in tallies(result.trace)
+        ),
     )
+
+
+def _scores(result: Result) -> dict[int, tuple[Score, ...]]:
+    candidates = (attempt.candidate for attempt in result.candidates)
+    places = {(c.source, c.index): place for place, c in enumerate(candidates)}
+    found: dict[int, tuple[Score, ...]] = {}
+    for said in verdicts(result.trace):
+        place = places.get((said.source, said.index))
+        if place is not None:  # else nobody waited for that path of a search
+            score = Score(verifier=said.verifier, score=said.score)
+            found[place] = (*found.get(place, ()), score)
+    return found
 
 
 def run_settings(

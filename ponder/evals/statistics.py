@@ -24,6 +24,14 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A value, or why there is none."""
+
+    value: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One of the candidates for one question, reduced to what voting sees."""
 

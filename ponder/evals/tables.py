@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ponder.evals.health import Health
 from ponder.evals.reports import Report
+from ponder.evals.statistics import Estimate
 
 
 def report_table(report: Report) -> str:
@@ -20,7 +22,36 @@ def report_table(report: Report) -> str:
     for name, curve in (("pass@k", report.pass_at), ("maj@k", report.maj_at)):
         known = [f"{k}: {e.value:.1%}" for k, e in curve.items() if e.value is not None]
         rows += [(name, "  ".join(known))] if known else []
+    rows += [row for health in report.verifiers for row in _health_rows(health)]
     return "\n".join(f"{name:<10}  {text}" for name, text in rows)
+
+
+def _health_rows(health: Health) -> list[tuple[str, str]]:
+    rate = f" = {health.failure_rate:.1%}" if health.failure_rate is not None else ""
+    rows = [
+        ("verifier", health.verifier),
+        ("  failed", f"{health.failures} of {health.verdicts} verdicts{rate}"),
+        ("  AUC", f"{_figure(health.auc)} ({health.correct} right of {health.scored} scored)"),
+        ("  Brier", _figure(health.brier)),
+    ]
+    curve = [
+        f"{k}: {e.value:.1%} ({_figure(health.score[k])})"
+        for k, e in health.accuracy.items()
+        if e.value is not None
+    ]
+    rows += [("  best of", f"{'  '.join(curve)}  (chosen score)")] if curve else []
+    falls = health.decline
+    if falls is not None:
+        told = (
+            f"best of {falls.most} is {falls.accuracy:.1%} worse than best of {falls.best}, and its "
+            f"score {falls.score:.3f} higher: choosing by this verifier is overdone"
+        )
+        rows.append(("  warning", told))
+    return rows
+
+
+def _figure(estimate: Estimate) -> str:
+    return estimate.reason if estimate.value is None else f"{estimate.value:.3f}"
 
 
 def accuracy(report: Report) -> str:

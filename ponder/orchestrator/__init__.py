@@ -19,6 +19,7 @@ from ponder.orchestrator.dsl import (
 )
 from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, When
 from ponder.orchestrator.graphs import Edge, Graph, Node, graph
+from ponder.orchestrator.inspecting.judging import Judged, Tally, tallies, verdicts
 from ponder.orchestrator.kept import kept_candidates, kept_question
 from ponder.orchestrator.listing import catalogue_data, catalogue_table, operation_table
 from ponder.orchestrator.naming import name_of, nodes
@@ -64,6 +65,7 @@ __all__ = [
     "Edge",
     "Expression",
     "Graph",
+    "Judged",
     "Metric",
     "Node",
     "Numbers",
@@ -81,6 +83,7 @@ __all__ = [
     "Spending",
     "Status",
     "Step",
+    "Tally",
     "Trace",
     "When",
     "ab_mcts",
@@ -126,8 +129,10 @@ __all__ = [
     "served_strategies",
     "solve",
     "step",
+    "tallies",
     "to_data",
     "to_yaml",
+    "verdicts",
     "vote",
     "when",
 ]

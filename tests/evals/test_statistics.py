@@ -55,6 +55,13 @@ def test_pass_at_vectors() -> None:
     assert pass_at(4, 4, 0) == 0
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=10), st.data())
+def test_pass_at_is_exact(right: list[bool], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(right)))
+    passed = [any(drawn) for drawn in combinations(right, k)]
+    assert pass_at(k, len(right), sum(right)) == pytest.approx(sum(passed) / len(passed))
+
+
 @pytest.mark.parametrize(("k", "n", "correct"), [(0, 4, 1), (5, 4, 1), (2, 4, 5)])
 def test_pass_at_refuses(k: int, n: int, correct: int) -> None:
     with pytest.raises(InputError, match="must be"):

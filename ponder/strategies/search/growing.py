@@ -21,7 +21,7 @@ from ponder.strategies.search.aggregation import aggregate
 from ponder.strategies.search.lookahead import Rollout, judge_beyond, roll
 from ponder.strategies.search.method import Expansion, State
 from ponder.strategies.search.sprouts import Living, Sprout, candidate, described, ending, grown
-from ponder.strategies.search.tree import End, Node, Tree, order
+from ponder.strategies.search.tree import End, Node, Tree, growth, order
 from ponder.verifiers import Candidate, StepVerifier
 
 if TYPE_CHECKING:
@@ -123,9 +123,12 @@ class Grower(Generic[State]):
         for node in list(self.tree.open()):
             left = End.BUDGET if self.cut else End.PRUNED
             self.tree.finish(node.number, End.EXPANDED if node.children else left)
-        for node in self.tree.nodes[1:]:
-            self.ctx.record("node", **described(node))
+        grown = growth(self.tree, told_in_order=self.method.in_flight is not None)
+        for place, node in enumerate(grown, start=1):
+            self.ctx.record("node", **described(node, place))
         leaves = self.method.leaves(self.state)
+        places = [list(node.place) for node in leaves]
+        self.ctx.record("paths", verifier=self.method.verifier, places=places)
         return [candidate(self.tree, node, self.ctx.node, i) for i, node in enumerate(leaves)]
 
     def close(self) -> None:
@@ -186,7 +189,7 @@ class Grower(Generic[State]):
             [sprout.living.shadow for sprout in judged], list(map(self._shown, judged))
         )
         for sprout, verdict in zip(judged, verdicts, strict=True):
-            sprout.verdict = verdict
+            sprout.hear(verdict)
         if self._bare is None:
             await judge_beyond(self._verifier, judged)
 

@@ -86,7 +86,7 @@ async def judge_beyond(verifier: StepVerifier, sprouts: Sequence[Sprout]) -> Non
                 [shadows[id(s)] for s in shown], [s.beyond[i] for s in shown]
             )
             for sprout, verdict in zip(shown, verdicts, strict=True):
-                sprout.verdict = verdict
+                sprout.hear(verdict)
     finally:
         for shadow in shadows.values():
             shadow.close()

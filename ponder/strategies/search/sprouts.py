@@ -51,6 +51,13 @@ class Sprout:
     """Steps drawn beyond its own, to judge it by."""
     ahead: int = 0
     """Tokens of those."""
+    judging: int = 0
+    """Tokens that its verifier was given and scored for it."""
+
+    def hear(self, verdict: Verdict) -> None:
+        """The newest verdict counts, and all of them are paid for."""
+        self.verdict = verdict
+        self.judging += verdict.usage.tokens
 
     @property
     def judged(self) -> bool:
@@ -71,6 +78,7 @@ def grown(limits: Limits, tree: Tree, sprout: Sprout, segment: Segment) -> Grown
         tokens=segment.usage.decoded,
         logprobs=segment.logprobs,
         finish=segment.finish,
+        judged=sprout.judging,
         score=score,
         failure=verdict.failure if verdict is not None else None,
         ahead=sprout.ahead,
@@ -115,13 +123,15 @@ def candidate(tree: Tree, node: Node, source: str, index: int) -> Candidate:
     )
 
 
-def described(node: Node) -> dict[str, object]:
-    """What a trace keeps of a node."""
+def described(node: Node, order: int) -> dict[str, object]:
+    """What a trace keeps of the node that was the `order`-th to grow."""
     return {
         "place": list(node.place),
+        "order": order,
         "text": node.step.text,
         "tokens": node.step.tokens,
         "ahead": node.step.ahead,
+        "judged": node.step.judged,
         "score": node.step.score,
         "value": node.value,
         "failure": node.step.failure,

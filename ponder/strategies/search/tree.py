@@ -48,6 +48,8 @@ class Grown:
     """In [0, 1], of the path as its verifier saw it at this step; None where it failed, or was not
     asked.
     """
+    judged: int = 0
+    """Tokens that its verifier was given and scored for it."""
     failure: str | None = None
     """What the verifier stated in place of a score."""
     ahead: int = 0
@@ -148,6 +150,14 @@ class Tree:
     def open(self) -> Iterator[Node]:
         """Nodes that may still grow."""
         return (node for node in self.nodes if node.end is None)
+
+
+def growth(tree: Tree, *, told_in_order: bool) -> list[Node]:
+    """All but the root, as they grew: as they came in, where they come in as they were asked for,
+    whatever the clock says; else a level after the other.
+    """
+    nodes = tree.nodes[1:]
+    return nodes if told_in_order else sorted(nodes, key=lambda node: (node.depth, node.place))
 
 
 def order(node: Node) -> tuple[float, tuple[int, ...]]:

@@ -39,14 +39,15 @@ def _health_rows(health: Health) -> list[tuple[str, str]]:
         for k, e in health.accuracy.items()
         if e.value is not None
     ]
-    rows += [("  best of", f"{'  '.join(curve)}  (chosen score)")] if curve else []
+    told = f"accuracy (chosen score) by k: {'  '.join(curve)}"
+    rows += [("  best of", told)] if curve else []
     falls = health.decline
     if falls is not None:
-        told = (
-            f"best of {falls.most} is {falls.accuracy:.1%} worse than best of {falls.best}, and its "
-            f"score {falls.score:.3f} higher: choosing by this verifier is overdone"
+        warning = (
+            f"best of {falls.most} is {falls.accuracy:.1%} worse than best of {falls.best}, and "
+            f"its score {falls.score:.3f} higher: choosing by this verifier is overdone"
         )
-        rows.append(("  warning", told))
+        rows.append(("  warning", warning))
     return rows
 
 

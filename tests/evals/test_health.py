@@ -160,7 +160,8 @@ def test_records_of_before_scores_were_kept_are_read() -> None:
     for candidate in line["candidates"]:
         del candidate["scores"]
     old = from_line(json.dumps(line).encode())
-    assert old.candidates[0].scores == old.asked == ()
+    assert old.candidates[0].scores == ()
+    assert old.asked == ()
     assert health([old]) == ()
     assert of([old]).as_dict()["verifiers"] == {}
 
@@ -187,7 +188,7 @@ def test_an_eval_reports_its_verifiers_and_a_rescoring_too(tmp_path: Path) -> No
     assert found.accuracy[1].value == pytest.approx(made.pass_at[1].value)
     # Scores that tie at the top share there; the strategy takes the first of them.
     assert found.accuracy[8].value == pytest.approx(made.accuracy, abs=0.5)
-    shown = made.as_dict()["verifiers"]["likelihood"]
+    shown = json.loads(json.dumps(made.as_dict(), allow_nan=False))["verifiers"]["likelihood"]
     assert shown["best_of"]["8"]["accuracy"] == found.accuracy[8].value
     assert "  failed    0 of 96 verdicts = 0.0%" in report_table(made)
     with finished_run(tmp_path / "a") as run:

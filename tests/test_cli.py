@@ -117,6 +117,42 @@ def test_plan_strategies_and_models_answer_in_json() -> None:
     assert "SmolLM2-135M-Instruct" in [model["name"] for model in answered("models")]
 
 
+def test_strategies_tells_one_operation() -> None:
+    told = answered("strategies", "astar")
+    assert told["source"].endswith("arXiv 2505.13672")
+    assert "complete paths" in next(
+        p["meaning"].lower() for p in told["parameters"] if p["name"] == "goals"
+    )
+    lines = ponder("strategies", "astar").stdout.decode().splitlines()
+    assert any(line.startswith("goals ") and line.endswith("to find.") for line in lines)
+
+
+def test_a_trace_is_told_and_drawn(tmp_path: Path) -> None:
+    search = tmp_path / "search.yaml"
+    search.write_text(
+        "pipe:\n- beam: {verifier: self_evaluation, width: 4, expand: 2, step_tokens: 8, "
+        "max_tokens: 64, depth: 4}\n- best: {}\n"
+    )
+    file, page = str(tmp_path / "trace.jsonl"), tmp_path / "page.html"
+    words = ("-m", "scripted", "--seed", "1", "--trace", file)
+    solved = answered("solve", "What is 4 plus 5?", "-s", str(search), *words)
+    told = answered("trace", file)
+    assert (told["answer"], told["calls"]) == (solved["answer"], solved["calls"])
+    assert told["searches"]["beam"]["grown"]["steps"] >= 4
+    assert b"search beam, steered by self_evaluation" in ponder("trace", file).stdout
+    assert ponder("trace", file, "--dot").stdout.startswith(b"digraph")
+    drawn = ponder("trace", file, "--html", str(page))
+    assert (drawn.returncode, drawn.stdout) == (0, b"")
+    assert page.read_text().startswith("<!doctype html>")
+    for mistake, said in (
+        (("--json", "--dot"), b"give one of"),
+        (("--html", str(tmp_path / "no" / "page")), b"its folder does not exist"),
+    ):
+        done = ponder("trace", file, *mistake)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert said in done.stderr
+
+
 def test_doctor_tells_what_runs_models() -> None:
     found = answered("doctor")
     without = "native" if found["instruction_sets"] else "torch"
@@ -153,11 +189,15 @@ def test_plan_draws_a_picture() -> None:
         (("eval", "wordproblems", "--difficulty", "9"), "difficulty is 9"),
         (("eval", "gsm8k", "--data", "nothere.jsonl"), "nothere.jsonl"),
         (("plan", "nothing.yaml"), "nothing.yaml"),
+        (("strategies", "a_star"), "did you mean 'astar'"),
+        (("trace", "nothing.jsonl"), "cannot be read"),
+        (("trace", __file__), "is damaged in line 1"),
         (("plan", "best_of_n", "--model", "no such model"), "names nothing that exists"),
     ],
 )
 def test_the_users_mistakes_exit_with_two(words: tuple[str, ...], said: str) -> None:
-    model = () if "--model" in words or words[0] == "plan" else ("-m", "scripted")
+    without = "--model" in words or words[0] in ("plan", "strategies", "trace")
+    model = () if without else ("-m", "scripted")
     done = ponder(*words, *model)
     assert done.returncode == 2
     assert done.stdout == b""

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from ponder.cli import asking, rescoring, serving, telling
+from ponder.cli import asking, rescoring, serving, telling, tracing
 
 app = typer.Typer(
     name="ponder",
@@ -22,6 +22,7 @@ app.command()(asking.solve)
 app.command(name="eval")(asking.evaluate)
 app.command()(rescoring.rescore)
 app.command()(serving.serve)
+app.command()(tracing.trace)
 app.command()(telling.plan)
 app.command()(telling.strategies)
 app.command()(telling.models)

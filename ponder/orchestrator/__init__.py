@@ -19,7 +19,10 @@ from ponder.orchestrator.dsl import (
 )
 from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, When
 from ponder.orchestrator.graphs import Edge, Graph, Node, graph
+from ponder.orchestrator.inspecting.dot import trees_dot
 from ponder.orchestrator.inspecting.judging import Judged, Tally, tallies, verdicts
+from ponder.orchestrator.inspecting.page import trees_page, write_trees_page
+from ponder.orchestrator.inspecting.telling import trace_data, trace_table
 from ponder.orchestrator.kept import kept_candidates, kept_question
 from ponder.orchestrator.listing import catalogue_data, catalogue_table, operation_table
 from ponder.orchestrator.naming import name_of, nodes
@@ -132,7 +135,12 @@ __all__ = [
     "tallies",
     "to_data",
     "to_yaml",
+    "trace_data",
+    "trace_table",
+    "trees_dot",
+    "trees_page",
     "verdicts",
     "vote",
     "when",
+    "write_trees_page",
 ]

@@ -36,10 +36,10 @@ def dot(expression: Expression) -> str:
     ]
     for node in drawn.nodes:
         shape = "diamond" if node.operation == "when" else "box"
-        label = _quoted(f"{node.name}\n{node.text}")
+        label = quoted(f"{node.name}\n{node.text}")
         lines.append(f"  {place(node.name)} [label={label}, shape={shape}];")
     lines += [
-        f"  {place(e.source, 'start')} -> {place(e.target, 'finish')} [label={_quoted(_label(e))}];"
+        f"  {place(e.source, 'start')} -> {place(e.target, 'finish')} [label={quoted(_label(e))}];"
         for e in drawn.edges
     ]
     return "\n".join([*lines, "}"]) + "\n"
@@ -64,6 +64,6 @@ def _mermaid_text(name: str, text: str) -> str:
     return f"{name}<br/>{escaped}"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

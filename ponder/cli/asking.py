@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ponder.cli.engines import asked_engines, kept, opened, opening
 from ponder.cli.options import (
     AsJson,
     BaseUrl,
     BudgetSeconds,
     BudgetTokens,
     Concurrency,
+    Engines,
     Fallback,
     Model,
     Probe,
@@ -24,9 +26,6 @@ from ponder.cli.options import (
 )
 from ponder.cli.terminal import (
     bar,
-    kept,
-    opened,
-    opening,
     print_json,
     print_report,
     resumable,
@@ -43,6 +42,7 @@ def solve(
     question: Annotated[str, typer.Argument(help="What to answer; - reads standard input.")],
     strategy: Strategy = "self_consistency",
     model: Model = "embedded",
+    engine: Engines = None,
     weights: Weights = "float32",
     base_url: BaseUrl = None,
     probe: Probe = False,
@@ -61,15 +61,16 @@ def solve(
     from ponder.verifiers import Question
 
     expression = load_strategy(strategy)
-    engine = kept(opening(model, weights, base_url, probe, allow_fallback), model, record, replay)
+    asked = asked_engines(model, base_url, engine, expression)
+    making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
     budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
-    asked = Question(text=standard_input() if question == "-" else question)
+    put = Question(text=standard_input() if question == "-" else question)
 
     async def run() -> Result:
-        async with opened(engine, concurrency) as runtime:
-            with bar("thinking", runtime.plan(expression, asked).total.calls) as advance:
+        async with opened(asked, making, concurrency) as runtime:
+            with bar("thinking", runtime.plan(expression, put).total.calls) as advance:
                 return await runtime.solve(
-                    asked,
+                    put,
                     expression,
                     budget=budget,
                     seed=seed,
@@ -93,6 +94,7 @@ def evaluate(
     difficulty: Annotated[int | None, typer.Option(help="Of wordproblems, 1 to 6.")] = None,
     strategy: Strategy = "self_consistency",
     model: Model = "embedded",
+    engine: Engines = None,
     weights: Weights = "float32",
     base_url: BaseUrl = None,
     probe: Probe = False,
@@ -111,13 +113,14 @@ def evaluate(
     from ponder.orchestrator import Budget, load_strategy
 
     declared, expression = find_task(task), load_strategy(strategy)
-    engine = kept(opening(model, weights, base_url, probe, allow_fallback), model, record, replay)
+    asked = asked_engines(model, base_url, engine, expression)
+    making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
     examples = load_examples(
         declared, data=data, limit=limit, seed=seed, shuffle=shuffle, difficulty=difficulty
     )
 
     async def run() -> Report:
-        async with opened(engine, concurrency) as runtime:
+        async with opened(asked, making, concurrency) as runtime:
             with bar(task, len(examples)) as advance:
                 return await run_task(
                     runtime,

@@ -19,13 +19,25 @@ Model = Annotated[
         "vllm:PATH or vllm:ORG/NAME in vLLM, or openai:MODEL at an endpoint.",
     ),
 ]
+Engines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine",
+        "-e",
+        help="An engine for another role that the strategy names: ROLE=MODEL, or "
+        "ROLE=openai:NAME@URL at an endpoint of its own. Again for more.",
+    ),
+]
 Weights = Annotated[
     str,
     typer.Option("--weights", help="float32, bfloat16 (faster), int8 or int4 (faster yet)."),
 ]
 BaseUrl = Annotated[
     str | None,
-    typer.Option(help="Of the endpoint, up to /v1. Its key is read from PONDER_API_KEY."),
+    typer.Option(
+        help="Of the endpoint, up to /v1, where --engine gives none. Its key is read from "
+        "PONDER_API_KEY."
+    ),
 ]
 Probe = Annotated[bool, typer.Option("--probe", help="Find out anew what the endpoint can do.")]
 Fallback = Annotated[

@@ -8,22 +8,21 @@ from typing import Annotated
 
 import typer
 
+from ponder.cli.engines import asked_engines, opened, opening
 from ponder.cli.options import (
     BaseUrl,
     Concurrency,
+    Engines,
     Model,
     Probe,
     Weights,
 )
-from ponder.cli.terminal import (
-    opened,
-    opening,
-    tell,
-)
+from ponder.cli.terminal import tell
 
 
 def serve(
     model: Model = "embedded",
+    engine: Engines = None,
     weights: Weights = "float32",
     base_url: BaseUrl = None,
     probe: Probe = False,
@@ -57,10 +56,13 @@ def serve(
         grace=drain,
     )
     offered = orchestrator.served_strategies(strategy or [])
-    engine = opening(model, weights, base_url, probe, False, pages)
+    asked = asked_engines(model, base_url, engine)
+    making = opening(asked, weights, probe, pages=pages)
 
     async def run() -> None:
-        async with opened(engine, concurrency) as runtime:
+        async with opened(asked, making, concurrency) as runtime:
+            for file in strategy or []:
+                runtime.plan(offered[file.stem])
             catalogue = orchestrator.Catalogue(
                 strategies=offered, engines={model: runtime.engines["policy"]}
             )

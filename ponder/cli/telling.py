@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
+from ponder.cli.engines import asked_engines, engines, opening
 from ponder.cli.options import (
     AsJson,
     BaseUrl,
     BudgetTokens,
+    Engines,
     Fallback,
     Model,
 )
@@ -26,6 +28,7 @@ def plan(
     strategy: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")],
     question: Annotated[str | None, typer.Option(help="To count its tokens, by the model.")] = None,
     model: Model = "scripted",
+    engine: Engines = None,
     base_url: BaseUrl = None,
     allow_fallback: Fallback = False,
     budget_tokens: BudgetTokens = None,
@@ -34,17 +37,18 @@ def plan(
 ) -> None:
     """Check a strategy and tell what it costs at most, before a token is spent."""
     from ponder import orchestrator
-    from ponder.runtime import open_engine
     from ponder.verifiers import Question
 
     expression = orchestrator.load_strategy(strategy)
-    asked = None if question is None else Question(text=question)
+    asked = asked_engines(model, base_url, engine, expression)
+    put = None if question is None else Question(text=question)
     budget = orchestrator.Budget(tokens=budget_tokens)
-    engine = open_engine(model, base_url=base_url, allow_fallback=allow_fallback)
-    try:
-        made = orchestrator.plan(expression, engine, question=asked, budget=budget)
-    finally:
-        asyncio.run(engine.close())
+
+    async def run() -> orchestrator.Plan:
+        async with engines(asked, opening(asked, allow_fallback=allow_fallback)) as found:
+            return orchestrator.plan(expression, found, question=put, budget=budget)
+
+    made = asyncio.run(run())
     if as_json:
         print_json(orchestrator.plan_data(made))
     else:

@@ -1,12 +1,11 @@
-"""What the commands share: engines opened and closed, progress bars, printing and reading."""
+"""What the commands share: progress bars, printing and reading."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,70 +13,6 @@ import typer
 
 if TYPE_CHECKING:
     from ponder.evals import Progress, Report
-    from ponder.orchestrator import Runtime
-    from ponder.runtime import Engine
-
-
-def opening(
-    model: str,
-    weights: str,
-    base_url: str | None,
-    probe: bool,
-    allow_fallback: bool,
-    pages: int | None = None,
-) -> Callable[[], Engine]:
-    """What opens the engine that the options ask for."""
-    from ponder.runtime import open_engine
-
-    return partial(
-        open_engine,
-        model,
-        weights=weights,
-        pages=pages,
-        base_url=base_url,
-        probe=probe,
-        allow_fallback=allow_fallback,
-    )
-
-
-def kept(
-    opening: Callable[[], Engine], model: str, record: Path | None, replay: Path | None
-) -> Callable[[], Engine]:
-    """The same, recorded; or what was recorded, in place of it."""
-    from ponder.runtime import InputError, RecordingEngine, ReplayEngine
-
-    if record is not None and replay is not None:
-        raise InputError("--record and --replay are given; a replay has nothing new to record")
-    if replay is not None:
-        return partial(ReplayEngine, replay, model=model)
-    if record is not None:
-        return lambda: RecordingEngine(opening(), record, model=model)
-    return opening
-
-
-@asynccontextmanager
-async def opened(opening: Callable[[], Engine], concurrency: int) -> AsyncGenerator[Runtime]:
-    """A runtime of that engine; both are closed in the end."""
-    from ponder.orchestrator import Runtime
-    from ponder.verifiers import MathEquivalence
-
-    engine, equivalence = opening(), MathEquivalence()
-    try:
-        yield Runtime(engine, equivalence=equivalence, concurrency=concurrency)
-    finally:
-        await equivalence.close()
-        await engine.close()
-        _tell_differing(engine)
-
-
-def _tell_differing(engine: Engine) -> None:
-    from ponder.runtime import RecordingEngine
-
-    if isinstance(engine, RecordingEngine) and engine.differing:
-        tell(
-            f"{engine.path}: {engine.differing} calls were on record with other results, which "
-            "stay; a replay gives those"
-        )
 
 
 @contextmanager

@@ -3,7 +3,7 @@ stream under one budget, recorded so that every number can be recomputed.
 """
 
 from ponder.orchestrator.budget import Budget
-from ponder.orchestrator.checking import check
+from ponder.orchestrator.checking import check, roles_of
 from ponder.orchestrator.conditions import METRICS, Condition, Metric
 from ponder.orchestrator.dsl import (
     agreement,
@@ -127,6 +127,7 @@ __all__ = [
     "result_data",
     "result_line",
     "rewritten",
+    "roles_of",
     "sample",
     "serve",
     "served_strategies",

@@ -37,11 +37,20 @@ def check(expression: Expression, engines: Mapping[str, Engine] | None = None) -
     return whole
 
 
+def roles_of(expression: Expression) -> frozenset[str]:
+    """Engine roles that its nodes ask."""
+    steps = [node for node in nodes(expression) if isinstance(node, Step)]
+    return frozenset(role for step in steps for role in step.strategy.needs())
+
+
 def _check_engines(step: Step, engines: Mapping[str, Engine]) -> None:
     where = f"node {name_of(step)!r}"
     for role, needed in sorted(step.strategy.needs().items()):
         if role not in engines:
-            raise InputError(f"{where}: {unknown('engine role', role, engines)}")
+            raise InputError(
+                f"{where}: {unknown('engine role', role, engines)}; give it an engine "
+                f"(--engine {role}=MODEL)"
+            )
         engine = engines[role]
         missing = list(_missing(engine.capabilities, needed))
         if missing:

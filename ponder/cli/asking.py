@@ -135,5 +135,4 @@ def evaluate(
                 )
 
     with resumable(out):
-        report = asyncio.run(run())
-    print_report(report, as_json)
+        print_report(asyncio.run(run()), as_json)

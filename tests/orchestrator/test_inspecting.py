@@ -284,6 +284,12 @@ def test_the_pages_policy_names_its_own_script() -> None:
     assert "unsafe" not in policy
 
 
+def test_a_table_moves_no_cursor() -> None:
+    shown = trace_table(hostile_trace())
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    shown.encode()
+
+
 def test_dot_is_quoted() -> None:
     shown = trees_dot(hostile_trace())
     inside = re.sub(r'"(?:[^"\\]|\\.)*"', '""', shown)

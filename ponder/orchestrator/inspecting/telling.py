@@ -13,6 +13,8 @@ from ponder.orchestrator.inspecting.spending import NodeSpending, Spent, spendin
 from ponder.orchestrator.trace import Trace
 from ponder.runtime import InputError
 
+_LONGEST = 100
+"""Characters shown of a question or an answer."""
 _HEADINGS = ("node", "for", "calls", "given", "cached", "drawn", "scored")
 
 
@@ -45,10 +47,9 @@ def trace_table(trace: Trace) -> str:
     """The same for people. Raises as `trace_data`."""
     first, last = _ends(trace)
     sure = "" if last["confidence"] is None else f", confidence {last['confidence']:.0%}"
-    question = " ".join(first["question"]["text"].split())
     about = [
-        ("question", question if len(question) <= 100 else f"{question[:97]}..."),
-        ("answer", f"{last['answer'] or '-'} ({last['status']}{sure})"),
+        ("question", _line(first["question"]["text"])),
+        ("answer", f"{_line(last['answer'] or '-')} ({last['status']}{sure})"),
         ("run", f"{last['calls']:,} calls, {last['seconds']:.1f} s, seed {first['seed']}"),
     ]
     blocks = ["\n".join(f"{name:<10}{text}" for name, text in about), _nodes(spending(trace))]
@@ -58,6 +59,13 @@ def trace_table(trace: Trace) -> str:
     blocks += ["\n".join(asked)] if asked else []
     blocks += ["\n".join(_search(figures(tree))) for tree in forest(trace)]
     return "\n\n".join(blocks)
+
+
+def _line(text: str) -> str:
+    """Its beginning, without what could move a terminal's cursor."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(line.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
 
 
 def _ends(trace: Trace) -> tuple[dict[str, Any], dict[str, Any]]:

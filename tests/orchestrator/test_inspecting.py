@@ -67,7 +67,8 @@ def test_figures_add_up(name: str) -> None:
     assert told.grown.steps == len(tree.steps) - 1
     assert told.grown.steps == sum(a.steps for a in told.ends.values())
     assert told.grown.tokens == sum(a.tokens for a in told.ends.values())
-    assert told.grown.tokens == result.usage.policy.decoded
+    assert told.grown.tokens + told.ahead == result.usage.policy.decoded
+    assert bool(told.ahead) == ("ahead" in name)
     assert told.chosen.steps <= told.kept.steps <= told.grown.steps
     assert 0 < told.chosen.tokens <= told.kept.tokens
     assert told.judged == sum(step.score is not None for step in tree.steps)

@@ -38,6 +38,8 @@ class Figures:
     """Steps of the longest path."""
     repeated: Amount
     """Steps that say what an elder sibling says, whether or not the search noticed."""
+    ahead: int
+    """Tokens drawn beyond steps to judge those by, and thrown away; not of `grown`."""
     judged: int
     """Steps with a verdict: passes of the verifier."""
     failures: int
@@ -63,6 +65,7 @@ def figures(tree: GrownTree) -> Figures:
         expansions=sum(bool(step.children) for step in tree.steps),
         depth=max(len(step.place) for step in tree.steps),
         repeated=_amount(tree, _repeated(tree)),
+        ahead=sum(step.ahead for step in tree.steps),
         judged=len(judged),
         failures=sum(step.failure is not None for step in judged),
         judging=sum(step.judged for step in tree.steps),

@@ -30,6 +30,8 @@ class GrownStep:
     """Drawn for it."""
     judged: int
     """Tokens its verifier was given and scored for it."""
+    ahead: int
+    """Drawn beyond it to judge it by, and thrown away."""
     score: float | None
     """Of this step, in [0, 1]."""
     value: float | None
@@ -113,6 +115,7 @@ def _root(children: Sequence[int]) -> GrownStep:
         text="",
         tokens=0,
         judged=0,
+        ahead=0,
         score=None,
         value=None,
         failure=None,
@@ -130,6 +133,7 @@ def _step(event: Event, numbers: Mapping[Place, int], children: Sequence[int]) -
         text=event["text"],
         tokens=event["tokens"],
         judged=event["judged"],
+        ahead=event["ahead"],
         score=event["score"],
         value=event["value"],
         failure=event["failure"],

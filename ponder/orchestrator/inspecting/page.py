@@ -109,7 +109,7 @@ def _told(tree: GrownTree, number: int) -> Iterator[object]:
     yield step.text
     yield [
         f"step {step.order} to grow, depth {len(step.place)}, {step.end}",
-        f"{step.tokens} tokens drawn, {step.judged} for its verdict",
+        f"{step.tokens} tokens drawn, {step.ahead} ahead, {step.judged} for its verdict",
         f"value {_number(step.value)}, score {_number(step.score)}",
         *([step.failure] if step.failure else []),
     ]

@@ -132,6 +132,7 @@ def _search(told: Figures) -> Iterator[str]:
         ("chosen", _share(told.chosen, told.grown)),
         *((f"  {end}", _share(amount, told.grown)) for end, amount in told.ends.items()),
         ("repeated", _share(told.repeated, told.grown)),
+        *([("ahead", f"{told.ahead:,} tokens beyond steps, thrown away")] if told.ahead else []),
         (
             "judged",
             f"{told.judged:,} steps, {told.failures:,} failed, {told.judging:,} tokens for it",

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import ClassVar
 
 from ponder.runtime import BranchPath
 from ponder.strategies.search.abmcts import Scores
@@ -39,6 +40,8 @@ class AbMctsM(TreeSearch[Branching]):
     """Draw from a mixed model whether a new next step or one there is promises more, from the root
     down.
     """
+
+    source: ClassVar[str] = "Inoue et al. 2025, arXiv 2503.04412"
 
     most_steps: int = 64
     """Steps drawn, at most."""

@@ -25,6 +25,12 @@ from ponder.orchestrator.notation import from_data, from_yaml, load_strategy, to
 from ponder.orchestrator.operations import Operation, Parameter, operations
 from ponder.orchestrator.pictures import dot, mermaid
 from ponder.orchestrator.planning import Cost, Plan, PlannedNode, plan
+from ponder.orchestrator.populations import (
+    ParticleSettings,
+    parallel_tempering,
+    particle_filter,
+    particle_gibbs,
+)
 from ponder.orchestrator.presets import PRESETS, Preset
 from ponder.orchestrator.recount import recompute
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
@@ -70,6 +76,7 @@ __all__ = [
     "Operation",
     "Parallel",
     "Parameter",
+    "ParticleSettings",
     "Pipe",
     "Plan",
     "PlannedNode",
@@ -110,6 +117,9 @@ __all__ = [
     "nodes",
     "operations",
     "parallel",
+    "parallel_tempering",
+    "particle_filter",
+    "particle_gibbs",
     "plan",
     "plan_data",
     "plan_table",

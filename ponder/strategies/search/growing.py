@@ -125,8 +125,14 @@ class Grower(Generic[State]):
             self.tree.finish(node.number, End.EXPANDED if node.children else left)
         for node in self.tree.nodes[1:]:
             self.ctx.record("node", **described(node))
-        leaves = self.method.leaves(self.state)
-        return [candidate(self.tree, node, self.ctx.node, i) for i, node in enumerate(leaves)]
+        method, state, source = self.method, self.state, self.ctx.node
+        told = method.report(state)
+        if told:
+            self.ctx.record("search", **told)
+        return [
+            candidate(self.tree, node, source, i, method.weight(state, node))
+            for i, node in enumerate(method.leaves(state))
+        ]
 
     def close(self) -> None:
         for living in self._living.values():

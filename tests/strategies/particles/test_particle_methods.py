@@ -15,7 +15,8 @@ from toys import Place, Toy, measure, paths, product, run, score
 
 from ponder.runtime import InputError
 from ponder.strategies import ParallelTempering, ParticleFilter, ParticleGibbs
-from ponder.strategies.particles.filtering import Particles, Populations, exchange
+from ponder.strategies.particles.filtering import exchange
+from ponder.strategies.particles.populations import Particles, Populations
 from ponder.strategies.particles.resampling import SCHEMES
 from ponder.strategies.search.tree import End, Grown
 

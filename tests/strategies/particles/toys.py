@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from ponder.runtime import BranchPath, Finish
-from ponder.strategies.particles.filtering import Particles, Populations
+from ponder.strategies.particles.populations import Particles, Populations
 from ponder.strategies.search.aggregation import aggregate
 from ponder.strategies.search.tree import End, Grown, Node
 

@@ -19,7 +19,19 @@ from ponder.runtime import CapabilityError
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.yaml"))
 QUESTION = "What is 4 plus 5?"
-SEARCHES = {"ab_mcts", "ab_mcts_m", "astar", "beam", "dvts", "lookahead", "mcts", "rebase"}
+SEARCHES = {
+    "ab_mcts",
+    "ab_mcts_m",
+    "astar",
+    "beam",
+    "dvts",
+    "lookahead",
+    "mcts",
+    "parallel_tempering",
+    "particle_filter",
+    "particle_gibbs",
+    "rebase",
+}
 NEEDED = ("prefix_continuation", "prompt_logprobs", "logprobs", "logits", "heads")
 OF_THE_SCRIPT = {"9", "-1", "20"}
 """What the scripted model may make of it."""

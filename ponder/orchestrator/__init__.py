@@ -30,6 +30,12 @@ from ponder.orchestrator.notation import from_data, from_yaml, load_strategy, to
 from ponder.orchestrator.operations import Operation, Parameter, operations
 from ponder.orchestrator.pictures import dot, mermaid
 from ponder.orchestrator.planning import Cost, Plan, PlannedNode, plan
+from ponder.orchestrator.populations import (
+    ParticleSettings,
+    parallel_tempering,
+    particle_filter,
+    particle_gibbs,
+)
 from ponder.orchestrator.presets import PRESETS, Preset
 from ponder.orchestrator.recount import recompute
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
@@ -75,6 +81,7 @@ __all__ = [
     "Operation",
     "Parallel",
     "Parameter",
+    "ParticleSettings",
     "Pipe",
     "Plan",
     "PlannedNode",
@@ -117,6 +124,9 @@ __all__ = [
     "operation_table",
     "operations",
     "parallel",
+    "parallel_tempering",
+    "particle_filter",
+    "particle_gibbs",
     "plan",
     "plan_data",
     "plan_table",

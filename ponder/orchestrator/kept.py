@@ -27,6 +27,7 @@ def candidate_data(attempt: Attempt) -> dict[str, Any]:
         "finish": candidate.finish.value,
         "logprobs": candidate.logprobs and list(map(_number, candidate.logprobs)),
         "usage": asdict(candidate.usage),
+        "weight": candidate.weight,
     }
 
 
@@ -61,6 +62,7 @@ def _candidate(told: Mapping[str, Any]) -> Candidate:
         finish=Finish(told["finish"]),
         logprobs=None if logprobs is None else tuple(map(float, logprobs)),
         usage=Usage(**told["usage"]),
+        weight=told.get("weight", 1.0),
     )
 
 

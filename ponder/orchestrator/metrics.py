@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 
 from ponder.verifiers import Candidate, Equivalence, extract, group
@@ -14,5 +15,8 @@ async def measure(metric: str, candidates: Sequence[Candidate], equivalence: Equ
         verdicts = (c.verdict for c in candidates)
         return max((v.score for v in verdicts if v and v.score is not None), default=0.0)
     numbers = await group([extract(c.text) for c in candidates], equivalence)
-    sizes = Counter(number for number in numbers if number is not None)
-    return max(sizes.values(), default=0) / max(1, len(candidates))
+    sizes = defaultdict[int, float](float)
+    for number, candidate in zip(numbers, candidates, strict=True):
+        if number is not None:
+            sizes[number] += candidate.weight
+    return max(sizes.values(), default=0.0) / (math.fsum(c.weight for c in candidates) or 1.0)

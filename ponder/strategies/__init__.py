@@ -3,6 +3,11 @@
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port, Strategy
 from ponder.strategies.best import Best
 from ponder.strategies.judge import Judge
+from ponder.strategies.particles.filtering import (
+    ParallelTempering,
+    ParticleFilter,
+    ParticleGibbs,
+)
 from ponder.strategies.prompting import ask
 from ponder.strategies.sample import Sample
 from ponder.strategies.search.abmcts import AbMcts
@@ -29,6 +34,9 @@ __all__ = [
     "Judge",
     "Load",
     "Mcts",
+    "ParallelTempering",
+    "ParticleFilter",
+    "ParticleGibbs",
     "Port",
     "Rebase",
     "Sample",

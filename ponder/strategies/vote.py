@@ -7,6 +7,7 @@ first member was asked for first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,7 +30,9 @@ class Vote:
     source: ClassVar[str] = "Wang et al. 2022, arXiv 2203.11171"
 
     weights: str = "count"
-    """"count": one candidate, one vote; "judge": votes weigh as the newest verdict's score."""
+    """"count": each candidate has its own weight of votes, one where it is a plain sample; "judge":
+    votes weigh as the newest verdict's score too.
+    """
 
     def __post_init__(self) -> None:
         if self.weights not in WEIGHTS:
@@ -56,7 +59,9 @@ class Vote:
         yield self._answer(candidates, answers, groups, tally)
 
     def _weight(self, members: list[Candidate]) -> float:
-        return float(len(members)) if self.weights == "count" else sum(map(score_of, members))
+        if self.weights == "count":
+            return math.fsum(c.weight for c in members)
+        return math.fsum(c.weight * score_of(c) for c in members)
 
     def _answer(
         self,
@@ -70,7 +75,7 @@ class Vote:
             return Answer(text=None, confidence=None, chosen=named(best))
         scores = {n: sum(score_of(candidates[i]) for i in places) for n, places in groups.items()}
         winner = max(groups, key=lambda n: (tally[n], scores[n], -groups[n][0]))
-        total = len(candidates) if self.weights == "count" else sum(map(score_of, candidates))
+        total = self._weight(candidates)
         chosen = ranked(candidates[i] for i in groups[winner])[0]
         return Answer(
             text=answers[groups[winner][0]],

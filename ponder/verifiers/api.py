@@ -65,6 +65,8 @@ class Candidate:
     usage: Usage
     verdict: Verdict | None = None
     """The newest one."""
+    weight: float = 1.0
+    """How many votes it has: of a weighted sample, its share times their number."""
 
     def judged(self, verdict: Verdict) -> Candidate:
         return replace(self, verdict=verdict)

@@ -25,6 +25,9 @@ from ponder.orchestrator import (
     dvts,
     from_yaml,
     mcts,
+    parallel_tempering,
+    particle_filter,
+    particle_gibbs,
     plan,
     rebase,
     recompute,
@@ -73,6 +76,15 @@ SEARCHES: dict[str, Expression] = {
         step_tokens=20,
         max_tokens=60,
         depth=6,
+    ),
+    "particle filter": particle_filter(
+        "process_reward", particles=12, step_tokens=20, max_tokens=60, depth=6
+    ),
+    "particle gibbs": particle_gibbs(
+        "process_reward", particles=6, iterations=3, step_tokens=20, max_tokens=60, depth=6
+    ),
+    "parallel tempering": parallel_tempering(
+        "process_reward", particles=5, iterations=2, step_tokens=20, max_tokens=60, depth=6
     ),
     "whole paths": beam(
         "process_reward",

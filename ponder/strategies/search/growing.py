@@ -123,13 +123,18 @@ class Grower(Generic[State]):
         for node in list(self.tree.open()):
             left = End.BUDGET if self.cut else End.PRUNED
             self.tree.finish(node.number, End.EXPANDED if node.children else left)
-        grown = growth(self.tree, told_in_order=self.method.in_flight is not None)
+        method, state, source = self.method, self.state, self.ctx.node
+        grown = growth(self.tree, told_in_order=method.in_flight is not None)
         for place, node in enumerate(grown, start=1):
             self.ctx.record("node", **described(node, place))
-        leaves = self.method.leaves(self.state)
+        leaves = method.leaves(state)
         places = [list(node.place) for node in leaves]
-        self.ctx.record("paths", verifier=self.method.verifier, places=places)
-        return [candidate(self.tree, node, self.ctx.node, i) for i, node in enumerate(leaves)]
+        told = method.report(state)
+        self.ctx.record("paths", verifier=method.verifier, places=places, **told)
+        return [
+            candidate(self.tree, node, source, i, method.weight(state, node))
+            for i, node in enumerate(leaves)
+        ]
 
     def close(self) -> None:
         for living in self._living.values():

@@ -85,6 +85,14 @@ class TreeSearch(Method[State], Generic[State]):
         """Complete paths if there are any, else all that were not grown further; best first."""
         return complete_or_last(state.tree)
 
+    def weight(self, state: State, node: Node) -> float:
+        """How many votes a leaf has."""
+        return 1.0
+
+    def report(self, state: State) -> dict[str, object]:
+        """What a trace keeps of a search as a whole; JSON values."""
+        return {}
+
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
         for candidate in await grow(ctx, self):

@@ -107,7 +107,7 @@ def answered(limits: Limits, said: str, finish: Finish) -> bool:
     return finish is not Finish.LENGTH and any(mark in said for mark in limits.goal)
 
 
-def candidate(tree: Tree, node: Node, source: str, index: int) -> Candidate:
+def candidate(tree: Tree, node: Node, source: str, index: int, weight: float) -> Candidate:
     """A path as an attempt; its value is its verdict."""
     failure = node.step.failure or "its last step was not judged"
     verdict = Verdict(score=node.value) if node.value is not None else Verdict(failure=failure)
@@ -120,6 +120,7 @@ def candidate(tree: Tree, node: Node, source: str, index: int) -> Candidate:
         logprobs=logprobs or None,
         usage=Usage(decoded=node.path_tokens),
         verdict=verdict,
+        weight=weight,
     )
 
 

@@ -1,0 +1,93 @@
+"""Adaptive rejection: weights are unbiased, tokens allowed, questions few."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ponder.strategies.particles.rejection import Proposal, adaptive_rejection
+
+MASSES = (0.5, 0.2, 0.15, 0.1, 0.05)
+ALLOWED = {1, 3, 4}
+
+
+def drawn(
+    masses: tuple[float, ...], allowed: set[int], seed: int, most: int | None = None
+) -> tuple[Proposal, list[int]]:
+    """With the tokens that were asked about."""
+    asked, dice = list[int](), Random(seed)
+
+    async def may(token: int) -> bool:
+        asked.append(token)
+        return token in allowed
+
+    made = adaptive_rejection(masses, may, lambda i: dice.random(), most_checks=most)
+    return asyncio.run(made), asked
+
+
+@pytest.mark.parametrize("total", [1.0, 0.25])
+def test_weights_are_unbiased(total: float) -> None:
+    """Within five standard errors of the mass of each allowed token, whatever the masses sum to."""
+    runs = 6_000
+    masses = tuple(total * p for p in MASSES)
+    found = {token: [0.0, 0.0] for token in ALLOWED}
+    for seed in range(runs):
+        proposal, _ = drawn(masses, ALLOWED, seed)
+        assert proposal.token in ALLOWED
+        weight = math.exp(proposal.log_weight)
+        found[proposal.token][0] += weight
+        found[proposal.token][1] += weight**2
+    for token, (first, second) in found.items():
+        error = math.sqrt(second / runs - (first / runs) ** 2) / math.sqrt(runs)
+        assert abs(first / runs - masses[token]) < 5 * error
+
+
+@given(
+    masses=st.lists(st.floats(0.001, 1), min_size=1, max_size=8).map(tuple),
+    bits=st.integers(0, 255),
+    seed=st.integers(0, 10**6),
+)
+def test_nobody_is_asked_about_twice(masses: tuple[float, ...], bits: int, seed: int) -> None:
+    allowed = {i for i in range(len(masses)) if bits >> i & 1}
+    proposal, asked = drawn(masses, allowed, seed)
+    assert len(asked) == len(set(asked)) == proposal.checks
+    if allowed:
+        assert proposal.token in allowed
+        assert 0 < math.exp(proposal.log_weight) <= math.fsum(masses) + 1e-9
+    else:
+        assert (proposal.token, proposal.log_weight) == (None, -math.inf)
+        assert set(asked) == set(range(len(masses)))
+
+
+@given(seed=st.integers(0, 10**6))
+def test_where_everything_is_allowed_the_weight_is_one(seed: int) -> None:
+    proposal, _ = drawn(MASSES, set(range(5)), seed)
+    assert proposal.log_weight == pytest.approx(0.0)
+    assert proposal.checks <= 2
+
+
+def test_a_single_allowed_token_is_always_found() -> None:
+    weights = list[float]()
+    for seed in range(6_000):
+        proposal, _ = drawn(MASSES, {3}, seed)
+        assert proposal.token == 3
+        weights.append(math.exp(proposal.log_weight))
+    assert math.fsum(weights) / len(weights) == pytest.approx(MASSES[3], rel=0.05)
+
+
+def test_impossible_tokens_are_never_asked_about() -> None:
+    for seed in range(100):
+        proposal, asked = drawn((0.0, 0.7, 0.0, 0.3, 0.0), {0, 2, 3}, seed)
+        assert proposal.token == 3
+        assert set(asked) <= {1, 3}
+
+
+def test_questions_end() -> None:
+    proposal, asked = drawn(MASSES, {4}, 1, most=1)
+    assert proposal.token is None
+    assert len(asked) == 1

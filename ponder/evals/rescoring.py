@@ -97,7 +97,7 @@ def silent_engine(run: FinishedRun) -> Engine:
     """Stands for the run's model where nothing asks one."""
     told = all(c.logprobs for record in run.asked for c in run.candidates(record))
     capable = Capabilities.everything(
-        1, splice=frozenset(), live_views=False, hidden_states=True, heads=()
+        1, vocabulary=0, splice=frozenset(), live_views=False, hidden_states=True, heads=()
     )
     return SilentEngine(
         name=f"the model of {run.path} (stored)", capabilities=replace(capable, logprobs=told)

@@ -15,6 +15,8 @@ from ponder.strategies import (
     AStar,
     Beam,
     Best,
+    Confident,
+    DeepConf,
     Dvts,
     Judge,
     Mcts,
@@ -27,6 +29,7 @@ from ponder.strategies import (
 
 METHODS: dict[str, type[Any]] = {
     "sample": Sample,
+    "deepconf": DeepConf,
     "beam": Beam,
     "dvts": Dvts,
     "rebase": Rebase,
@@ -35,12 +38,14 @@ METHODS: dict[str, type[Any]] = {
     "ab_mcts": AbMcts,
     "ab_mcts_m": AbMctsM,
     "judge": Judge,
+    "confident": Confident,
     "vote": Vote,
     "best": Best,
 }
 # The setting that is given by place in Python.
 LEADING = {
     "sample": "n",
+    "deepconf": "warmup",
     "beam": "verifier",
     "dvts": "verifier",
     "rebase": "verifier",
@@ -49,6 +54,7 @@ LEADING = {
     "ab_mcts": "verifier",
     "ab_mcts_m": "verifier",
     "judge": "verifier",
+    "confident": "keep",
 }
 
 _NAMES = {method: name for name, method in METHODS.items()}

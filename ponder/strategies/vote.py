@@ -14,10 +14,11 @@ from typing import ClassVar
 from ponder.runtime import InputError
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
+from ponder.strategies.measuring import measured
 from ponder.strategies.ranking import candidates_in, in_order, named, ranked, score_of
 from ponder.verifiers import Candidate, extract, group
 
-WEIGHTS = ("count", "judge")
+WEIGHTS = ("count", "judge", "confidence")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,10 @@ class Vote:
     gives: ClassVar[Port] = Port.ANSWER
 
     weights: str = "count"
-    """"count": one candidate, one vote; "judge": votes weigh as the newest verdict's score."""
+    """"count": one candidate, one vote; "judge": votes weigh as the newest verdict's score;
+    "confidence": as the newest measure of confidence, else the mean over tokens (Fu et al. 2025,
+    arXiv 2508.15260).
+    """
 
     def __post_init__(self) -> None:
         if self.weights not in WEIGHTS:
@@ -55,7 +59,9 @@ class Vote:
         yield self._answer(candidates, answers, groups, tally)
 
     def _weight(self, members: list[Candidate]) -> float:
-        return float(len(members)) if self.weights == "count" else sum(map(score_of, members))
+        if self.weights == "count":
+            return float(len(members))
+        return sum(map(score_of if self.weights == "judge" else measured, members))
 
     def _answer(
         self,
@@ -69,7 +75,7 @@ class Vote:
             return Answer(text=None, confidence=None, chosen=named(best))
         scores = {n: sum(score_of(candidates[i]) for i in places) for n, places in groups.items()}
         winner = max(groups, key=lambda n: (tally[n], scores[n], -groups[n][0]))
-        total = len(candidates) if self.weights == "count" else sum(map(score_of, candidates))
+        total = self._weight(candidates)
         chosen = ranked(candidates[i] for i in groups[winner])[0]
         return Answer(
             text=answers[groups[winner][0]],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ponder.runtime import Finish, InputError, Message, Usage
+from ponder.verifiers.confidence import TokenConfidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,10 @@ class Candidate:
     usage: Usage
     verdict: Verdict | None = None
     """The newest one."""
+    token_confidence: TokenConfidence | None = None
+    """Where it was asked for."""
+    measured: float | None = None
+    """Its confidence in nats by the measure of the newest step that took one; it weighs votes."""
 
     def judged(self, verdict: Verdict) -> Candidate:
         return replace(self, verdict=verdict)

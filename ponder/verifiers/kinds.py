@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ponder.runtime import BranchPath, Engine, InputError, unknown
 from ponder.verifiers.api import Verifier
 from ponder.verifiers.likelihood import Likelihood
+from ponder.verifiers.self_certainty import SelfCertainty
 from ponder.verifiers.self_evaluation import SelfEvaluation
 
 # The wording around question and solution, the chat template and the scored words, in characters:
@@ -19,6 +20,8 @@ _SELF_EVALUATION_WORDING = 256
 class VerifierKind:
     name: str
     summary: str
+    source: str
+    """Whose read-out it is: authors and year, and where it was published."""
     needs: frozenset[str]
     """Capabilities needed of the engine it asks."""
     calls: int
@@ -34,6 +37,7 @@ VERIFIERS = {
         VerifierKind(
             name="likelihood",
             summary="geometric mean of the candidate's own token probabilities; free",
+            source="Adiwardana et al. 2020, arXiv 2001.09977 (sample and rank)",
             needs=frozenset({"logprobs"}),
             calls=0,
             tokens=lambda prompt, candidate: 0,
@@ -42,10 +46,20 @@ VERIFIERS = {
         VerifierKind(
             name="self_evaluation",
             summary="the model's probability of Yes against No when asked if the solution is right",
+            source="Kadavath et al. 2022, arXiv 2207.05221 (P(True))",
             needs=frozenset({"prompt_logprobs"}),
             calls=1,
             tokens=lambda prompt, candidate: prompt + candidate + _SELF_EVALUATION_WORDING,
             build=lambda engine, path: SelfEvaluation(engine=engine, path=path),
+        ),
+        VerifierKind(
+            name="self_certainty",
+            summary="how far from even the candidate's token distributions were; free",
+            source="Kang et al. 2025, arXiv 2502.18581",
+            needs=frozenset({"confidence"}),
+            calls=0,
+            tokens=lambda prompt, candidate: 0,
+            build=lambda engine, path: SelfCertainty(),
         ),
     )
 }

@@ -100,9 +100,9 @@ def silent_engine(run: FinishedRun) -> Engine:
     capable = Capabilities.everything(
         1, vocabulary=sure, splice=frozenset(), live_views=False, hidden_states=True, heads=()
     )
+    told = all(c.logprobs for c in candidates)
     return SilentEngine(
-        name=f"the model of {run.path} (stored)",
-        capabilities=replace(capable, logprobs=all(c.logprobs for c in candidates)),
+        name=f"the model of {run.path} (stored)", capabilities=replace(capable, logprobs=told)
     )
 
 

@@ -62,7 +62,7 @@ def judge(
 
 
 def vote(weights: str = "count", *, name: str | None = None) -> Step:
-    """Answer with the largest group of equal answers; weights are "count", "judge" or "confidence"."""
+    """Answer with the largest group of equal answers, by "count", "judge" or "confidence"."""
     return Step(strategy=Vote(weights=weights), name=name)
 
 

@@ -24,7 +24,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confident:
-    """Keep the candidates whose token confidence is highest; it weighs their votes by confidence."""
+    """Keep the candidates with the highest token confidence, which then weighs their votes."""
 
     takes: ClassVar[Port] = Port.CANDIDATES
     gives: ClassVar[Port] = Port.CANDIDATES

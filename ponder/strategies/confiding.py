@@ -1,10 +1,10 @@
-"""DeepConf's attempts under way, in rounds: each living attempt draws a chunk, then all are looked at
-in the order of their indices.
+"""DeepConf's attempts under way, in rounds: each living attempt draws a chunk, then all are looked
+at in the order of their indices.
 
 So nothing depends on who is faster, and an attempt that is given up has drawn as much with one call
-at a time as with many. An attempt ends well ("whole") and may vote, "fell" below the threshold while
-it was drawn, was "low" when it was over, was "dropped" when another answer had won, or was "cut" by
-the budget; what was cut may vote, as it is the best there is.
+at a time as with many. An attempt ends "whole" and may vote; or it "fell" below the threshold while
+it was drawn, was "low" when it was over, "dropped" when an answer had won, or "cut" by the budget:
+what was cut may vote, as it is the best there is.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ class _Attempt:
     text: str = ""
     looked: int = 0
     """Tokens whose confidence was looked at."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it came to an end of its own."""
+        return self.growth.finish not in (None, Finish.BUDGET)
 
 
 class Confiding:
@@ -115,15 +120,15 @@ class Confiding:
         """Draw the first attempts whole and set the threshold; whether they agree already."""
         self._admit(self._root.fork(self._limits.warmup))
         await self._grow(self._params.max_tokens)
-        if self._cut:
-            return False
         lowest = list(map(self._lowest, self._attempts))
-        self._threshold = percentile(lowest, 100 - self._limits.eta)
+        if not self._cut:
+            self._threshold = percentile(lowest, 100 - self._limits.eta)
         self._ctx.record(
             "threshold", lowest=lowest, threshold=self._threshold, k=self._params.confidence
         )
         for attempt in self._attempts:
-            await self._finish(attempt)
+            if attempt.over:
+                await self._finish(attempt)
         return self._agreed
 
     def _admit(self, branches: Sequence[Branch]) -> None:
@@ -147,11 +152,11 @@ class Confiding:
         self._cut = self._cut or attempt.growth.finish is Finish.BUDGET
 
     async def _look(self) -> bool:
-        """End what fell or is whole, in order, until an answer has its consensus; whether it has."""
-        for attempt in () if self._cut else self._living:
+        """End what fell or is over, in order, until an answer has its consensus; whether it has."""
+        for attempt in self._living:
             if self._fell(attempt):
                 self._end(attempt, "fell")
-            elif attempt.growth.finish is not None:
+            elif attempt.over:
                 await self._finish(attempt)
                 if self._agreed:
                     return True

@@ -21,7 +21,7 @@ from ponder.verifiers import WINDOW
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepConf:
-    """Draw attempts, end those that lose confidence, and stop when one answer has nearly all weight.
+    """Draw attempts, end those that lose confidence, and stop once an answer has nearly all weight.
 
     Gives the attempts that may vote, each measured by its lowest group.
     """
@@ -39,7 +39,7 @@ class DeepConf:
     lenient.
     """
     window: int = WINDOW
-    """Tokens of the groups whose confidence is watched. An attempt that ends sooner is one group."""
+    """Tokens of the groups that are watched. An attempt that ends sooner is one group."""
     consensus: float = 0.95
     """Share of the weight, in (0, 1]: once an answer has it, nothing more is drawn."""
     confidence: int = 20

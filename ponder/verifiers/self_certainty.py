@@ -2,8 +2,8 @@
 KL(U || p) = -(1/k) sum log(k p_j), U even over the vocabulary (Kang et al. 2025, arXiv 2502.18581).
 
 Where less than the vocabulary was told of, U is even over the k likeliest tokens. In nats it has no
-upper end, so the score is s / (1 + s), which keeps the order. Costs nothing: what it reads came with
-the decode.
+upper end, so the score is s / (1 + s), which keeps the order. Costs nothing: what it reads came
+with the decode.
 """
 
 from __future__ import annotations

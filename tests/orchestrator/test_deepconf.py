@@ -224,9 +224,9 @@ def test_equal_seeds_give_equal_traces(share: float | None, consensus: float) ->
 def test_the_plan_bounds_what_it_costs(warmup: int) -> None:
     strategy = deepconf(warmup, **SETTINGS) | vote("confidence")
     planned = plan(strategy, ScriptedEngine(moody), question=Question(text=QUESTION)).total
-    result = solved(strategy, ScriptedEngine(moody))
-    assert result.usage.tokens <= planned.tokens
-    assert warmup < result.calls <= planned.calls
+    results = [solved(strategy, ScriptedEngine(moody), seed=seed) for seed in range(6)]
+    assert max(result.usage.tokens for result in results) <= planned.tokens
+    assert warmup < max(result.calls for result in results) <= planned.calls
     endless = solved(strategy, ScriptedEngine(lambda prompt: {"ab" * 60: 1.0}))
     assert endless.usage.tokens == planned.tokens
     assert endless.calls == planned.calls

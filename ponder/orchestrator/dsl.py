@@ -81,9 +81,10 @@ def best_of(
     min_p: float = 0.0,
     max_tokens: int = 512,
     stop: str | Sequence[str] = (),
+    confidence: int = 0,
     engine: str = "policy",
 ) -> Pipe:
-    """`sample(n) | judge(judge) | best()`."""
+    """`sample(n) | judge(judge) | best()`; "self_certainty" needs some `confidence` to read."""
     drawn = sample(
         n,
         temperature=temperature,
@@ -92,6 +93,7 @@ def best_of(
         min_p=min_p,
         max_tokens=max_tokens,
         stop=stop,
+        confidence=confidence,
         engine=engine,
     )
     judged = Step(strategy=Judge(verifier=judge))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guessing import runtime, shuffled
+from guessing import Failing, runtime, shuffled
 
 from ponder.orchestrator import (
     Budget,
@@ -38,6 +38,7 @@ from ponder.runtime import (
     BranchPath,
     CapabilityError,
     Finish,
+    ModelError,
     RecordingEngine,
     ReplayEngine,
     Sampling,
@@ -315,3 +316,30 @@ def test_a_replay_is_the_run(tmp_path: Path) -> None:
 
         recorded = asyncio.run(run(RecordingEngine(ScriptedEngine(moody), file)))
         assert asyncio.run(run(ReplayEngine(file))) == recorded
+
+
+def test_one_attempt_is_a_plain_sample() -> None:
+    settings: dict[str, Any] = {
+        "temperature": 0.6,
+        "top_p": 0.95,
+        "max_tokens": 60,
+        "confidence": 3,
+    }
+    for seed in range(5):
+        one, plain = [
+            solved(strategy | vote("confidence"), ScriptedEngine(moody), seed=seed)
+            for strategy in (
+                deepconf(1, most=1, name="draw", **settings),
+                sample(1, name="draw", **settings),
+            )
+        ]
+        assert one.answer == plain.answer
+        assert one.usage == plain.usage
+        assert one.candidates[0].candidate.text == plain.candidates[0].candidate.text
+
+
+def test_an_engine_that_fails_leaves_nothing_open() -> None:
+    engine = Failing(moody)
+    with pytest.raises(ModelError, match="the machine is gone"):
+        asyncio.run(runtime(engine).solve(QUESTION, ONLINE, seed=0))
+    assert engine.stats().branches == 0

@@ -61,6 +61,18 @@ def test_a_share_stays(alone: Make, sure: Make, keep: float, of: int, stay: int)
     assert (bound.candidates, bound.tokens, bound.calls) == (stay, 0, 0)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # they keep nothing
+@given(values=st.lists(st.floats(0, 50), min_size=1, max_size=20), keep=st.floats(0.01, 1.0))
+def test_nobody_left_out_is_surer_than_one_who_stays(
+    alone: Make, sure: Make, values: list[float], keep: float
+) -> None:
+    made = [sure(i, f"is {i}", value) for i, value in enumerate(values)]
+    stay = kept(alone, Confident(keep=keep), made)
+    assert keep * len(values) - 1e-6 <= len(stay) < keep * len(values) + 1
+    out = [value for i, value in enumerate(values) if i not in stay]
+    assert max(out, default=0.0) <= min(values[i] for i in stay) + 1e-9
+
+
 def test_among_equals_the_first_stay(alone: Make, sure: Make) -> None:
     made = [sure(i, f"is {i}", 2.0) for i in range(4)]
     assert kept(alone, Confident(keep=0.5), made[::-1]) == [0, 1]

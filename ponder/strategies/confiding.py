@@ -9,7 +9,6 @@ what was cut may vote, as it is the best there is.
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from ponder.runtime import Branch, BudgetExceeded, Engine, Finish, Sampling
 from ponder.strategies.api import Context
 from ponder.strategies.chunked import Chunked
+from ponder.strategies.concurrency import all_of
 from ponder.strategies.measuring import told
 from ponder.verifiers import (
     Candidate,
@@ -140,9 +140,7 @@ class Confiding:
 
     async def _grow(self, tokens: int) -> None:
         """Every living attempt, asked in order."""
-        async with asyncio.TaskGroup() as tasks:
-            for attempt in self._living:
-                tasks.create_task(self._grow_one(attempt, tokens))
+        await all_of(self._grow_one(attempt, tokens) for attempt in self._living)
 
     async def _grow_one(self, attempt: _Attempt, tokens: int) -> None:
         try:

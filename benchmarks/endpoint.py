@@ -37,6 +37,7 @@ ABILITIES = Abilities(
     ladder=False,
     stop_told=False,
     logprobs=False,
+    confidence=0,
     echo=False,
     rendering=None,
     usage=True,

@@ -95,10 +95,12 @@ class Rescoring:
 
 def silent_engine(run: FinishedRun) -> Engine:
     """Stands for the run's model where nothing asks one."""
-    told = all(c.logprobs for record in run.asked for c in run.candidates(record))
+    candidates = [c for record in run.asked for c in run.candidates(record)]
+    sure = min((c.token_confidence.k if c.token_confidence else 0 for c in candidates), default=0)
     capable = Capabilities.everything(
-        1, splice=frozenset(), live_views=False, hidden_states=True, heads=()
+        1, vocabulary=sure, splice=frozenset(), live_views=False, hidden_states=True, heads=()
     )
+    told = all(c.logprobs for c in candidates)
     return SilentEngine(
         name=f"the model of {run.path} (stored)", capabilities=replace(capable, logprobs=told)
     )

@@ -5,6 +5,7 @@ stream under one budget, recorded so that every number can be recomputed.
 from ponder.orchestrator.budget import Budget
 from ponder.orchestrator.checking import check, roles_of
 from ponder.orchestrator.conditions import METRICS, Condition, Metric
+from ponder.orchestrator.confidences import confident, deepconf
 from ponder.orchestrator.dsl import (
     agreement,
     best,
@@ -107,6 +108,8 @@ __all__ = [
     "catalogue_data",
     "catalogue_table",
     "check",
+    "confident",
+    "deepconf",
     "dot",
     "dvts",
     "from_data",

@@ -22,6 +22,7 @@ def sample(
     min_p: float = 0.0,
     max_tokens: int = 512,
     stop: str | Sequence[str] = (),
+    confidence: int = 0,
     engine: str = "policy",
     name: str | None = None,
 ) -> Step:
@@ -35,6 +36,7 @@ def sample(
         min_p: in [0, 1), relative to the likeliest token.
         max_tokens: of one attempt.
         stop: strings that end an attempt.
+        confidence: of how many of the likeliest tokens confidence is told; 0 for none.
         engine: role of the engine that decodes.
         name: of the node; None for one made of the operation's.
     """
@@ -46,6 +48,7 @@ def sample(
         min_p=min_p,
         max_tokens=max_tokens,
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        confidence=confidence,
         engine=engine,
     )
     return Step(strategy=strategy, name=name)
@@ -59,7 +62,7 @@ def judge(
 
 
 def vote(weights: str = "count", *, name: str | None = None) -> Step:
-    """Answer with the largest group of equal answers; weights are "count" or "judge"."""
+    """Answer with the largest group of equal answers, by "count", "judge" or "confidence"."""
     return Step(strategy=Vote(weights=weights), name=name)
 
 
@@ -78,9 +81,10 @@ def best_of(
     min_p: float = 0.0,
     max_tokens: int = 512,
     stop: str | Sequence[str] = (),
+    confidence: int = 0,
     engine: str = "policy",
 ) -> Pipe:
-    """`sample(n) | judge(judge) | best()`."""
+    """`sample(n) | judge(judge) | best()`; "self_certainty" needs some `confidence` to read."""
     drawn = sample(
         n,
         temperature=temperature,
@@ -89,6 +93,7 @@ def best_of(
         min_p=min_p,
         max_tokens=max_tokens,
         stop=stop,
+        confidence=confidence,
         engine=engine,
     )
     judged = Step(strategy=Judge(verifier=judge))

@@ -10,7 +10,7 @@ from typing import Any
 from ponder.orchestrator.result import Attempt
 from ponder.orchestrator.trace import Trace
 from ponder.runtime import Finish, InputError, Message, Usage
-from ponder.verifiers import Candidate, Question, Shot
+from ponder.verifiers import Candidate, Question, Shot, TokenConfidence
 
 FORMAT = 2
 """Of traces; before 2 they did not keep candidates."""
@@ -28,6 +28,7 @@ def candidate_data(attempt: Attempt) -> dict[str, Any]:
         "logprobs": candidate.logprobs and list(map(_number, candidate.logprobs)),
         "usage": asdict(candidate.usage),
         "weight": candidate.weight,
+        **_confidence_data(candidate.token_confidence),
     }
 
 
@@ -63,7 +64,19 @@ def _candidate(told: Mapping[str, Any]) -> Candidate:
         logprobs=None if logprobs is None else tuple(map(float, logprobs)),
         usage=Usage(**told["usage"]),
         weight=told.get("weight", 1.0),
+        token_confidence=_confidence(told.get("token_confidence")),
     )
+
+
+def _confidence_data(told: TokenConfidence | None) -> dict[str, Any]:
+    """Nothing where it was not asked for."""
+    return {} if told is None else {"token_confidence": asdict(told)}
+
+
+def _confidence(kept: Mapping[str, Any] | None) -> TokenConfidence | None:
+    if kept is None:
+        return None
+    return TokenConfidence(k=kept["k"], values=tuple(map(float, kept["values"])))
 
 
 def _check_format(trace: Trace) -> None:

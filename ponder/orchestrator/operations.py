@@ -18,6 +18,8 @@ from ponder.strategies import (
     AStar,
     Beam,
     Best,
+    Confident,
+    DeepConf,
     Dvts,
     Judge,
     Mcts,
@@ -34,6 +36,7 @@ from ponder.verifiers import STEP_VERIFIERS, VERIFIERS
 
 METHODS: dict[str, type[Any]] = {
     "sample": Sample,
+    "deepconf": DeepConf,
     "beam": Beam,
     "dvts": Dvts,
     "rebase": Rebase,
@@ -45,12 +48,14 @@ METHODS: dict[str, type[Any]] = {
     "particle_gibbs": ParticleGibbs,
     "parallel_tempering": ParallelTempering,
     "judge": Judge,
+    "confident": Confident,
     "vote": Vote,
     "best": Best,
 }
 # The setting that is given by place in Python.
 LEADING = {
     "sample": "n",
+    "deepconf": "warmup",
     "beam": "verifier",
     "dvts": "verifier",
     "rebase": "verifier",
@@ -62,6 +67,7 @@ LEADING = {
     "particle_gibbs": "verifier",
     "parallel_tempering": "verifier",
     "judge": "verifier",
+    "confident": "keep",
 }
 
 _OWN = "Ponder"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ponder.runtime.chat import TOOLS, check_chat, offers_tools
 from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
-from ponder.runtime.script import Script, arithmetic, render, spell
+from ponder.runtime.script import VOCABULARY, Script, arithmetic, render, spell
 from ponder.runtime.scripted_branch import ScriptedBranch
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.stats import EngineStats, EngineTime
@@ -49,6 +49,7 @@ class ScriptedEngine:
         self.name = name
         self.capabilities = Capabilities.everything(
             context_length,
+            vocabulary=VOCABULARY,
             splice=frozenset([SpliceMode.REENCODE]),
             live_views=False,
             hidden_states=False,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ponder.runtime.confidence import check_confidence, confidence_of
 from ponder.runtime.errors import (
     CapabilityError,
     ContextOverflow,
@@ -102,17 +103,23 @@ class ScriptedBranch:
         self, params: Sampling, *, deadline: float | None = None
     ) -> AsyncIterator[Delta]:
         with self._gate.call("extend"):
+            check_confidence(self._engine.name, params.confidence, VOCABULARY)
             start = len(self._tokens)
             logprobs: list[float] = []
+            confidences: list[float] = []
             finish = None
             try:
                 while finish is None:
                     finish = self._before(params, len(logprobs), deadline)
                     if finish is not None:
                         break
-                    token, logprob = self._draw(params)
+                    model = self._next()
+                    token = self._draw(model, params)
                     self._tokens.append(token)
-                    logprobs.append(logprob)
+                    logprobs.append(math.log(model[token]))
+                    if params.confidence:
+                        told = map(math.log, model.values())
+                        confidences.append(confidence_of(told, params.confidence))
                     self._charge(Usage(decoded=1))
                     if token != END:
                         yield Delta(text=chr(token))
@@ -121,7 +128,7 @@ class ScriptedBranch:
             except ModelError:
                 del self._tokens[start:]
                 raise
-        yield Delta(text="", segment=self._segment(start, logprobs, finish))
+        yield Delta(text="", segment=self._segment(start, logprobs, confidences, finish))
 
     def _before(self, params: Sampling, drawn: int, deadline: float | None) -> Finish | None:
         """Why no further token is drawn."""
@@ -140,7 +147,9 @@ class ScriptedBranch:
         ended = any(spell(drawn[-len(stop) :]) == stop for stop in params.stop)
         return Finish.STOP if ended else None
 
-    def _segment(self, start: int, logprobs: Sequence[float], finish: Finish) -> Segment:
+    def _segment(
+        self, start: int, logprobs: Sequence[float], confidences: Sequence[float], finish: Finish
+    ) -> Segment:
         drawn = tuple(self._tokens[start:])
         segment = Segment(
             text=spell(drawn),
@@ -148,6 +157,7 @@ class ScriptedBranch:
             logprobs=tuple(logprobs),
             finish=finish if self._gate.open else Finish.CANCELLED,
             usage=Usage(decoded=len(drawn)),
+            confidences=tuple(confidences),
         )
         return with_calls(segment, self.path, start) if self._tools else segment
 
@@ -268,11 +278,9 @@ class ScriptedBranch:
             logprobs.append(math.log(p) if p else -math.inf)
         return Scored(tokens=tuple(ord(c) for c in text), logprobs=tuple(logprobs))
 
-    def _draw(self, params: Sampling) -> tuple[int, float]:
+    def _draw(self, model: Mapping[int, float], params: Sampling) -> int:
         """Inverse CDF over token ids, as the own engine does it."""
-        model = self._next()
         kept = truncate(model, params)
         if not kept:
             raise InputError("every token the script allows is forbidden by `bias`")
-        token = pick(kept, self.path.uniform(len(self._tokens)))
-        return token, math.log(model[token])
+        return pick(kept, self.path.uniform(len(self._tokens)))

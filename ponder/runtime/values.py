@@ -93,6 +93,10 @@ class Sampling:
     stop: tuple[str, ...] = ()
     bias: tuple[tuple[int, float], ...] = ()
     """(token id, nats added to its logit); -inf forbids."""
+    confidence: int = 0
+    """Of how many of the likeliest tokens `Segment.confidences` is to tell, for each token drawn; 0
+    tells nothing. At most `Capabilities.confidence`.
+    """
 
     def __post_init__(self) -> None:
         checks: list[tuple[str, object, bool, str]] = [
@@ -112,6 +116,7 @@ class Sampling:
             ("top_p", self.top_p, 0 < self.top_p <= 1, "in (0, 1]"),
             ("min_p", self.min_p, 0 <= self.min_p < 1, "in [0, 1)"),
             ("stop", self.stop, all(self.stop), "made of non-empty strings"),
+            ("confidence", self.confidence, self.confidence >= 0, "0 (none) or above"),
         ]
         for name, value, good, allowed in checks:
             if not good:
@@ -174,6 +179,10 @@ class Segment:
     reasoning: str = ""
     """What the model thought apart from its reply, where the engine keeps the two apart."""
     tool_calls: tuple[ToolCall, ...] = ()
+    confidences: tuple[float, ...] = ()
+    """Nats, one for each of `logprobs`, as `runtime.confidence` says; empty where none were asked
+    for.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,12 +251,17 @@ class Capabilities:
     """`stream` gives pieces as they are drawn, not all at the end."""
     chat: frozenset[str] = frozenset()
     """Fields of `Chat` that it obeys, or passes on to who does."""
+    confidence: int = 0
+    """Most tokens that `Sampling.confidence` may ask of: the vocabulary, where the engine sees all
+    logits; 0 where it tells none.
+    """
 
     @classmethod
     def everything(
         cls,
         context_length: int,
         *,
+        vocabulary: int,
         splice: frozenset[SpliceMode],
         live_views: bool,
         hidden_states: bool,
@@ -272,4 +286,5 @@ class Capabilities:
             heads=heads,
             stream=True,
             chat=chat,
+            confidence=vocabulary,
         )

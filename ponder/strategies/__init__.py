@@ -2,6 +2,8 @@
 
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port, Strategy
 from ponder.strategies.best import Best
+from ponder.strategies.confident import Confident
+from ponder.strategies.deepconf import DeepConf
 from ponder.strategies.judge import Judge
 from ponder.strategies.particles.filtering import (
     ParallelTempering,
@@ -28,7 +30,9 @@ __all__ = [
     "Beam",
     "Best",
     "Bound",
+    "Confident",
     "Context",
+    "DeepConf",
     "Dvts",
     "Item",
     "Judge",

@@ -10,6 +10,7 @@ from typing import ClassVar
 from ponder.runtime import Branch, BudgetExceeded, InputError, Sampling
 from ponder.strategies.api import Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import as_ready, collected
+from ponder.strategies.measuring import available, needed, told
 from ponder.strategies.prompting import ask
 from ponder.verifiers import Candidate
 
@@ -36,6 +37,11 @@ class Sample:
     """Of one attempt."""
     stop: tuple[str, ...] = ()
     """Strings that end an attempt."""
+    confidence: int = 0
+    """Of how many of the likeliest tokens each token's confidence is told, as `self_certainty` and
+    votes by confidence read it; 0 tells none. Of as many as the engine tells of, where that is
+    fewer.
+    """
     engine: str = "policy"
     """Role of the engine that decodes."""
 
@@ -52,26 +58,31 @@ class Sample:
             top_p=self.top_p,
             min_p=self.min_p,
             stop=self.stop,
+            confidence=self.confidence,
         )
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
+        engine = ctx.engine(self.engine)
         try:
-            root = await ctx.engine(self.engine).open(ask(ctx.question), path=ctx.path)
+            root = await engine.open(ask(ctx.question), path=ctx.path)
         except BudgetExceeded:
             return
         async with root:
             branches = root.fork(self.n)
-            jobs = [self._attempt(ctx, i, branch) for i, branch in enumerate(branches)]
+            params = available(self.sampling(), engine)
+            jobs = [self._attempt(ctx, i, branch, params) for i, branch in enumerate(branches)]
             async with aclosing(as_ready(jobs)) as attempts:
                 async for attempt in attempts:
                     if attempt is not None:
                         yield attempt
 
-    async def _attempt(self, ctx: Context, index: int, branch: Branch) -> Candidate | None:
+    async def _attempt(
+        self, ctx: Context, index: int, branch: Branch, params: Sampling
+    ) -> Candidate | None:
         async with branch:
             try:
-                segment = await branch.extend(self.sampling())
+                segment = await branch.extend(params)
             except BudgetExceeded:
                 return None
         return Candidate(
@@ -81,6 +92,7 @@ class Sample:
             finish=segment.finish,
             logprobs=segment.logprobs or None,
             usage=segment.usage,
+            token_confidence=told(params.confidence, segment.confidences),
         )
 
     def bound(self, load: Load) -> Bound:
@@ -93,5 +105,4 @@ class Sample:
         )
 
     def needs(self) -> dict[str, frozenset[str]]:
-        asked = {"top_k": self.top_k is not None, "min_p": self.min_p > 0}
-        return {self.engine: frozenset(name for name, used in asked.items() if used)}
+        return {self.engine: needed(self.sampling())}

@@ -8,17 +8,23 @@ first member was asked for first.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ponder.runtime import InputError
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
+from ponder.strategies.measuring import measured
 from ponder.strategies.ranking import candidates_in, in_order, named, ranked, score_of
 from ponder.verifiers import Candidate, extract, group
 
-WEIGHTS = ("count", "judge")
+WEIGHTS: dict[str, Callable[[Candidate], float]] = {
+    "count": lambda candidate: 1.0,
+    "judge": score_of,
+    "confidence": measured,
+}
+"""What a vote weighs, beside the weight that a weighted sample has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +36,9 @@ class Vote:
     source: ClassVar[str] = "Wang et al. 2022, arXiv 2203.11171"
 
     weights: str = "count"
-    """"count": each candidate has its own weight of votes, one where it is a plain sample; "judge":
-    votes weigh as the newest verdict's score too.
+    """What each vote weighs, beside the weight that a weighted sample has: "count": nothing else;
+    "judge": the newest verdict's score; "confidence": the newest measure of confidence, else the
+    mean over tokens (Fu et al. 2025, arXiv 2508.15260).
     """
 
     def __post_init__(self) -> None:
@@ -59,9 +66,8 @@ class Vote:
         yield self._answer(candidates, answers, groups, tally)
 
     def _weight(self, members: list[Candidate]) -> float:
-        if self.weights == "count":
-            return math.fsum(c.weight for c in members)
-        return math.fsum(c.weight * score_of(c) for c in members)
+        value = WEIGHTS[self.weights]
+        return math.fsum(c.weight * value(c) for c in members)
 
     def _answer(
         self,

@@ -1,32 +1,47 @@
 """What judges: answers and their equivalence, and scores for candidates."""
 
 from ponder.verifiers.api import Candidate, Equivalence, Question, Shot, Verdict, Verifier
+from ponder.verifiers.confidence import (
+    MEASURES,
+    WINDOW,
+    TokenConfidence,
+    attempt_confidence,
+    group_means,
+    percentile,
+)
 from ponder.verifiers.equivalence import EquivalenceCounts, ExactEquivalence, MathEquivalence
 from ponder.verifiers.extraction import extract
-from ponder.verifiers.grouping import group
+from ponder.verifiers.grouping import Groups, group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
 from ponder.verifiers.steps import StepVerifier
 
 __all__ = [
+    "MEASURES",
     "STEP_VERIFIERS",
     "VERIFIERS",
+    "WINDOW",
     "Candidate",
     "Equivalence",
     "EquivalenceCounts",
     "ExactEquivalence",
+    "Groups",
     "MathEquivalence",
     "Question",
     "Shot",
     "StepVerifier",
     "StepVerifierKind",
+    "TokenConfidence",
     "Verdict",
     "Verifier",
     "VerifierKind",
+    "attempt_confidence",
     "canonical",
     "extract",
     "group",
+    "group_means",
+    "percentile",
     "step_verifier_kind",
     "verifier_kind",
 ]

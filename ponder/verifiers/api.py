@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ponder.runtime import Finish, InputError, Message, Usage
+from ponder.verifiers.confidence import TokenConfidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,10 @@ class Candidate:
     """The newest one."""
     weight: float = 1.0
     """How many votes it has: of a weighted sample, its share times their number."""
+    token_confidence: TokenConfidence | None = None
+    """Where it was asked for."""
+    measured: float | None = None
+    """Its confidence in nats by the measure of the newest step that took one; it weighs votes."""
 
     def judged(self, verdict: Verdict) -> Candidate:
         return replace(self, verdict=verdict)

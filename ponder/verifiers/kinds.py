@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ponder.runtime import BranchPath, Engine, InputError, unknown
 from ponder.verifiers.api import Verifier
 from ponder.verifiers.likelihood import Likelihood
+from ponder.verifiers.self_certainty import SelfCertainty
 from ponder.verifiers.self_evaluation import SelfEvaluation
 
 # The wording around question and solution, the chat template and the scored words, in characters:
@@ -50,6 +51,15 @@ VERIFIERS = {
             calls=1,
             tokens=lambda prompt, candidate: prompt + candidate + _SELF_EVALUATION_WORDING,
             build=lambda engine, path: SelfEvaluation(engine=engine, path=path),
+        ),
+        VerifierKind(
+            name="self_certainty",
+            summary="how far from even the candidate's token distributions were; free",
+            source="Kang et al. 2025, arXiv 2502.18581",
+            needs=frozenset({"confidence"}),
+            calls=0,
+            tokens=lambda prompt, candidate: 0,
+            build=lambda engine, path: SelfCertainty(),
         ),
     )
 }

@@ -28,6 +28,7 @@ from ponder.orchestrator import (
     Runtime,
     agreement,
     best,
+    confident,
     judge,
     parallel,
     read_trace,
@@ -37,6 +38,7 @@ from ponder.orchestrator import (
     when,
 )
 from ponder.runtime import (
+    CapabilityError,
     Engine,
     InputError,
     NotRecorded,
@@ -130,6 +132,28 @@ def test_rescoring_is_what_a_run_would_have_said(
     assert (got.tokens, got.n) == (0, len(EXAMPLES))
     assert got.correct > 0
     assert content(voted) == before
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        judge("self_certainty") | best(),
+        confident(0.5, measure="lowest", window=8) | vote("confidence"),
+    ],
+)
+def test_confidence_is_stored_with_samples(ending: Expression, voted: Path, tmp_path: Path) -> None:
+    sure = sample(8, temperature=1.0, max_tokens=60, confidence=5)
+    run(tmp_path / "sure", sure | vote())
+    got = again(tmp_path / "sure", sure | ending)
+    assert figures(got) == figures(run(tmp_path / "run", sure | ending))
+    assert got.tokens == 0
+
+
+def test_samples_without_confidence_are_not_judged_by_it(voted: Path) -> None:
+    with pytest.raises(CapabilityError, match="needs confidence"):
+        again(voted, EIGHT | judge("self_certainty") | best())
+    report = again(voted, EIGHT | confident(0.5) | vote())
+    assert report.failed == report.n == len(EXAMPLES)
 
 
 def test_fewer_samples_are_the_first_ones(voted: Path, tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ A token is a character. Choice i under seed s is drawn as seed s + i alone would
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from ponder.runtime import BranchPath, Finish, Message, Sampling, ScriptedEngine, Segment
-from ponder.runtime.script import END, Script, arithmetic, render
+from ponder.runtime.script import END, Script, arithmetic, next_token, render
 
 Json = dict[str, Any]
 
@@ -28,6 +29,8 @@ class Manner:
     ladder: bool = True
     stop: bool = True
     logprobs: bool = True
+    likeliest: int = 20
+    """Most that it tells of in place of a token, however many it is asked for."""
     echo: bool = True
     rendering: str | None = "apply-template"
     """Or "tokenize"."""
@@ -55,6 +58,8 @@ class ScriptedModel:
         n = min(int(body.get("n", 1)), manner.choices)
         drawn = await asyncio.gather(*(self._draw(prompt, said, body, manner, i) for i in range(n)))
         choices = [self._choice(i, s, body, manner) for i, s in enumerate(drawn)]
+        for choice, segment in zip(choices, drawn, strict=True):
+            self._add_likeliest(choice, prompt, said, segment, body, manner)
         made: Json = {"id": "x", "object": "text", "model": body["model"], "choices": choices}
         if manner.usage:
             decoded = sum(len(segment.tokens) for segment in drawn)
@@ -113,6 +118,18 @@ class ScriptedModel:
             chat = "prompt" not in body
             choice["logprobs"] = told(segment, chat=chat)
         return choice
+
+    def _add_likeliest(
+        self, choice: Json, prompt: str, said: str, segment: Segment, body: Json, manner: Manner
+    ) -> None:
+        most = min(body.get("top_logprobs") or 0, manner.likeliest)
+        told = (choice.get("logprobs") or {}).get("content", []) if most else []
+        for place, entry in enumerate(told):
+            model = next_token(self._engine.script, prompt, said + segment.text[:place])
+            best = sorted(model.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
+            entry["top_logprobs"] = [
+                {"token": spelled(token), "logprob": math.log(p)} for token, p in best
+            ]
 
     async def _echoed(self, prompt: str, said: str) -> Json:
         async with await self._engine.open(prompt, path=BranchPath(0)) as branch:

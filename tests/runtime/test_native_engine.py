@@ -37,7 +37,8 @@ async def drawn(
         await branch.extend(Sampling(max_tokens=5 + i % 13))
         (child,) = branch.fork(1)
         branch.close()
-        segment = await child.extend(Sampling(max_tokens=40, top_p=0.95))
+        k = (0, 3, CONFIG.vocabulary)[i % 3]
+        segment = await child.extend(Sampling(max_tokens=40, top_p=0.95, confidence=k))
         child.close()
         return segment
 
@@ -46,6 +47,10 @@ async def drawn(
     finally:
         await engine.close()
     return dict(zip(which, segments, strict=True)), engine.stats().preempted
+
+
+def drawing(segment: Segment) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+    return segment.tokens, segment.logprobs, segment.confidences
 
 
 @pytest.mark.parametrize("weight_format", FORMATS)
@@ -61,9 +66,9 @@ def test_company_chunks_and_preemption_change_nothing(weight_format: WeightForma
         assert preempted > 0
         for i in everybody:
             for other in (squeezed[i], chunked[i]):
-                assert (other.tokens, other.logprobs) == (crowd[i].tokens, crowd[i].logprobs)
+                assert drawing(other) == drawing(crowd[i])
         for i in (0, 1, 20, 63):
             alone, _ = await drawn(weight_format, range(i, i + 1), pages=1500)
-            assert (alone[i].tokens, alone[i].logprobs) == (crowd[i].tokens, crowd[i].logprobs)
+            assert drawing(alone[i]) == drawing(crowd[i])
 
     asyncio.run(body())

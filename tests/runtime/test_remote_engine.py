@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from string import ascii_letters
 
 import pytest
 from fault_server import Manner, Server, serving
-from scripted_endpoint import Json
+from scripted_endpoint import Json, ScriptedModel
 
 from ponder.runtime import (
     BranchPath,
@@ -18,6 +20,7 @@ from ponder.runtime import (
     Finish,
     InputError,
     Message,
+    ModelError,
     Prompt,
     Sampling,
     Segment,
@@ -48,6 +51,8 @@ LACKS: dict[str, tuple[Manner, str, object]] = {
     "ladder": (Manner(ladder=False), "ladder", False),
     "stop": (Manner(stop=False), "stop_told", False),
     "logprobs": (Manner(logprobs=False), "logprobs", False),
+    "confidence": (Manner(likeliest=0), "confidence", 0),
+    "two": (Manner(likeliest=2), "confidence", 0),
     "echo": (Manner(echo=False), "echo", False),
     "rendering": (Manner(rendering=None), "rendering", None),
     "tokens": (Manner(rendering="tokenize"), "rendering", Rendering.TOKENS),
@@ -96,6 +101,37 @@ def test_an_endpoint_that_can_do_all(server: Server) -> None:
     assert all((can.seed, can.logprobs, can.prompt_logprobs, can.stream, can.top_k, can.min_p))
     assert (can.fork, can.token_ids, can.logits, can.context_length) == ("text", False, False, None)
     assert not connect("ladder", base_url=server.url).capabilities.seed, "who shares, matters"
+
+
+@pytest.mark.parametrize(("told", "found"), [(50, 20), (20, 20), (19, 5), (5, 5), (4, 0)])
+def test_probes_find_how_many_likeliest_tokens_are_told(told: int, found: int) -> None:
+    letters = ScriptedModel(lambda prompt: {f"{letter} it is": 1.0 for letter in ascii_letters})
+    with serving({"it": Manner(likeliest=told)}, letters) as server:
+        engine = connect("it", base_url=server.url)
+        assert engine.capabilities.confidence == found
+        assert connect("it", base_url=server.url, logprobs=False).capabilities.confidence == 0
+
+
+def test_confidence_is_of_chat_alone(server: Server) -> None:
+    async def body() -> None:
+        branch = await connect("all", base_url=server.url).open("raw text", path=PATH)
+        with pytest.raises(CapabilityError, match="give chat turns"):
+            await branch.extend(replace(ALL, confidence=2))
+
+    asyncio.run(body())
+
+
+def test_an_endpoint_that_tells_no_others_any_more(server: Server) -> None:
+    engine = connect("all", base_url=server.url)
+    silent = RemoteEngine(engine.endpoint, "confidence", engine.manner.abilities)
+
+    async def body() -> None:
+        branch = await silent.open(TURNS, path=PATH)
+        with pytest.raises(ModelError, match="probe it again"):
+            await branch.extend(replace(ALL, confidence=2))
+        assert branch.text == ""
+
+    asyncio.run(body())
 
 
 def test_siblings_share_a_request_and_draw_as_if_alone(server: Server) -> None:

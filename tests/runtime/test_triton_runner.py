@@ -108,7 +108,7 @@ async def drawn(which: range, step_tokens: int) -> dict[int, Segment]:
         await branch.extend(Sampling(max_tokens=2))
         (child,) = branch.fork(1)
         branch.rewind(len(branch.tokens) - 1)
-        return await child.extend(Sampling(max_tokens=5, top_p=0.95))
+        return await child.extend(Sampling(max_tokens=5, top_p=0.95, confidence=(3, 0)[i % 2]))
 
     try:
         return dict(zip(which, await asyncio.gather(*(one(i) for i in which)), strict=True))
@@ -122,6 +122,8 @@ def test_what_a_branch_draws_is_its_own() -> None:
         for others in (await drawn(range(2, 3), 512), await drawn(range(4), 7)):
             for i, segment in others.items():
                 assert (segment.tokens, segment.logprobs) == (crowd[i].tokens, crowd[i].logprobs)
+                assert segment.confidences == crowd[i].confidences
+                assert bool(segment.confidences) == (i % 2 == 0)
         assert len({segment.tokens for segment in crowd.values()}) == 4
 
     asyncio.run(body())

@@ -12,6 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from ponder.runtime.confidence import check_confidence
 from ponder.runtime.engine import refusals
 from ponder.runtime.engine.edits import Edit, join, splice
 from ponder.runtime.engine.handle import Handle
@@ -226,16 +227,19 @@ class LocalBranch:
         """Start a decode; `end_decode` must follow."""
         self._lane.check("extend")
         self._predict("extend")
+        host = self._lane.host
+        check_confidence(host.name, params.confidence, host.capabilities.confidence)
         limit = min(params.max_tokens, self._context - self._journal.end)
         watched = announce or params.stop
         job = Decode(
-            make_rule(params, self._lane.host.config.vocabulary),
+            make_rule(params, host.config.vocabulary),
             self._key,
             limit=limit,
             end_tokens=self._tokenizer.end_tokens,
             deadline=deadline,
             tail=TextTail(self._tokenizer, params.stop) if watched else None,
             announce=announce,
+            confidence=params.confidence,
         )
         if limit < 1:
             job.close(Finish.LENGTH)
@@ -247,18 +251,10 @@ class LocalBranch:
         """Commit what was drawn; a decode still running is cancelled."""
         job.end()
         self._lane.ended()
-        drawn, start = tuple(job.drawn), len(self._journal.tokens)
-        usage = Usage(decoded=len(drawn))
+        segment, start = job.segment(self._tokenizer.decode), len(self._journal.tokens)
         if job.error is None:
-            self._journal.tokens += drawn
-        self.usage += usage
-        segment = Segment(
-            text=self._tokenizer.decode(drawn) if job.tail is None else job.tail.whole,
-            tokens=drawn,
-            logprobs=tuple(job.logprobs),
-            finish=job.finish,
-            usage=usage,
-        )
+            self._journal.tokens += segment.tokens
+        self.usage += segment.usage
         return self._lane.with_calls(segment, start)
 
     def drop_decode(self, job: Decode) -> None:

@@ -159,6 +159,7 @@ def _capabilities(runner: Runner, heads: Iterable[str], *, tools: bool) -> Capab
     speaks = runner.config.language_head
     whole = Capabilities.everything(
         runner.config.context_length,
+        vocabulary=runner.config.vocabulary if speaks else 0,
         splice=frozenset(SpliceMode if runner.shifts else [SpliceMode.REENCODE]),
         live_views=runner.shifts,
         hidden_states=True,

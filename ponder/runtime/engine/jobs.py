@@ -9,12 +9,12 @@ keeps exactly the tokens that were counted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.runners.sampler import Rule
-from ponder.runtime.values import Finish, Usage
+from ponder.runtime.values import Finish, Segment, Usage
 
 Command = Callable[[], None]
 """Something the engine's thread does between two steps."""
@@ -128,20 +128,25 @@ class Decode(Job):
         deadline: float | None,
         tail: TextTail | None,
         announce: bool,
+        confidence: int,
     ) -> None:
         super().__init__()
         self.rule = rule
         self.key = key
+        self.confidence = confidence
         self.deadline = deadline
         self.tail = tail
         self.drawn: list[int] = []
         self.logprobs: list[float] = []
+        self.confidences: list[float] = []
         self.finish = Finish.CANCELLED
         self._limit = limit
         self._end_tokens = end_tokens
         self._announce = announce
 
-    def commit(self, token: int, logprob: float, record: Command) -> None:
+    def commit(
+        self, token: int, logprob: float, record: Command, confidence: float | None = None
+    ) -> None:
         """Take a drawn token and `record` it, unless the caller ended the job before."""
         with self.lock:
             if self.over:
@@ -149,11 +154,25 @@ class Decode(Job):
             record()
             self.drawn.append(token)
             self.logprobs.append(logprob)
+            if confidence is not None:
+                self.confidences.append(confidence)
             reason = self._reason(token)
             if reason is not None:
                 self.over, self.finish = True, reason
         if self.over or self._announce:
             self.wake()
+
+    def segment(self, spell: Callable[[Sequence[int]], str]) -> Segment:
+        """All that was drawn."""
+        drawn = tuple(self.drawn)
+        return Segment(
+            text=spell(drawn) if self.tail is None else self.tail.whole,
+            tokens=drawn,
+            logprobs=tuple(self.logprobs),
+            finish=self.finish,
+            usage=Usage(decoded=len(drawn)),
+            confidences=tuple(self.confidences),
+        )
 
     def close(self, finish: Finish) -> None:
         """End for a reason from outside."""

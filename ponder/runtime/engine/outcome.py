@@ -17,6 +17,7 @@ from ponder.runtime.engine.readings import Reading, StateReading
 from ponder.runtime.errors import InputError, ModelError
 from ponder.runtime.kernels.arrays import booleans
 from ponder.runtime.runners.api import Runner, Work
+from ponder.runtime.runners.confidence import confidences
 from ponder.runtime.runners.sampler import NOT_FINITE, Draw
 from ponder.runtime.seeds import uniform
 
@@ -73,10 +74,11 @@ class Outcome:
         jobs = [row.job for row in rows if isinstance(row.job, Decode)]
         points = [uniform(job.key, row.position + 1) for job, row in zip(jobs, rows, strict=True)]
         draws = self._runner.draw(logits, [job.rule for job in jobs], points)
-        for row, job, drawn in zip(rows, jobs, draws, strict=True):
-            self._commit(row.lane, job, drawn)
+        told = confidences(logits, draws, [job.confidence for job in jobs])
+        for row, job, drawn, confidence in zip(rows, jobs, draws, told, strict=True):
+            self._commit(row.lane, job, drawn, confidence)
 
-    def _commit(self, lane: Lane, job: Decode, drawn: Draw) -> None:
+    def _commit(self, lane: Lane, job: Decode, drawn: Draw, confidence: float | None) -> None:
         def record() -> None:
             lane.tokens.append(drawn.token)
             self._counts.drew()
@@ -84,7 +86,7 @@ class Outcome:
         if drawn.fault:
             job.end(_fault(drawn.fault, lane))
         else:
-            job.commit(drawn.token, drawn.logprob, record)
+            job.commit(drawn.token, drawn.logprob, record, confidence)
 
 
 def _pick(hidden: Tensor, rows: Sequence[_Row]) -> Tensor:

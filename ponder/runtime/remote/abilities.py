@@ -52,6 +52,8 @@ class Abilities:
     stop_told: bool
     """Says which stop string ended a reply; else an end and a stop look the same."""
     logprobs: bool
+    confidence: int
+    """Of how many of the likeliest tokens it tells log-probabilities; 0 for none."""
     echo: bool
     """Completions tell log-probabilities of the prompt."""
     rendering: Rendering | None
@@ -88,8 +90,11 @@ class Abilities:
             heads=(),
             stream=self.stream,
             chat=ENDPOINT_FIELDS,
+            confidence=self.confidence,
         )
 
 
 MOST_CHOICES = 128
 """That OpenAI itself allows."""
+MOST_LIKELIEST = (20, 5)
+"""Tokens: OpenAI's limit, and that of some others."""

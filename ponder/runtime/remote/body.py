@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ponder.runtime.chat import Chat, turn
+from ponder.runtime.confidence import check_confidence
 from ponder.runtime.errors import CapabilityError
 from ponder.runtime.remote.abilities import Abilities, Prefix
 from ponder.runtime.remote.history import History
@@ -29,6 +30,11 @@ class Manner:
     fallback: bool
     logprobs: bool
 
+    @property
+    def confidence(self) -> int:
+        """Most tokens that a reply's confidence may be of."""
+        return self.abilities.confidence if self.logprobs else 0
+
     def cuts(self, params: Sampling) -> bool:
         """Whether stop strings are ours to find."""
         return bool(params.stop) and not self.abilities.stop_told
@@ -45,6 +51,12 @@ def request(manner: Manner, history: History, params: Sampling) -> tuple[str, Bo
     for name, used in (("top_k", params.top_k is not None), ("min_p", params.min_p > 0)):
         if used and not getattr(abilities, name):
             raise CapabilityError(f"{manner.name!r} does not obey {name!r}; leave it out")
+    check_confidence(manner.name, params.confidence, manner.confidence)
+    if params.confidence and path == COMPLETIONS:
+        raise CapabilityError(
+            f"{manner.name!r} tells the confidence of replies to chat turns alone; give chat "
+            "turns, or ask for none"
+        )
     body |= {
         "model": manner.model,
         (abilities.limit if path == CHAT else "max_tokens"): params.max_tokens,
@@ -59,7 +71,8 @@ def request(manner: Manner, history: History, params: Sampling) -> tuple[str, Bo
     }
     if manner.logprobs:
         # Some tell none unless they are asked for others besides, if for none of them.
-        extra |= {"logprobs": True, "top_logprobs": 0} if path == CHAT else {"logprobs": 1}
+        chat = {"logprobs": True, "top_logprobs": params.confidence}
+        extra |= chat if path == CHAT else {"logprobs": 1}
     return path, body | {k: v for k, v in extra.items() if v is not None}
 
 

@@ -261,6 +261,7 @@ class RemoteBranch:
             usage=member.usage,
             reasoning=growing.reasoning,
             tool_calls=tools,
+            confidences=tuple(growing.confidences),
         )
 
     def _say(self, text: str) -> None:

@@ -59,7 +59,9 @@ class RemoteEngine:
             logprobs=logprobs and abilities.logprobs,
         )
         known = abilities.capabilities(fallback=fallback, context_length=context_length)
-        self.capabilities: Capabilities = replace(known, logprobs=self.manner.logprobs)
+        self.capabilities: Capabilities = replace(
+            known, logprobs=self.manner.logprobs, confidence=self.manner.confidence
+        )
         self._counts = _Counts()
         self._gatherings: WeakKeyDictionary[asyncio.AbstractEventLoop, Gathering] = (
             WeakKeyDictionary()

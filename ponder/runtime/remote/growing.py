@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ponder.runtime.confidence import confidence_of
 from ponder.runtime.errors import ModelError
 from ponder.runtime.remote.faults import EndpointError
 from ponder.runtime.remote.wire import Choice, Logprobs, ToolPart
@@ -32,6 +33,7 @@ class Growing:
         self.text = ""
         self.reasoning = ""
         self.logprobs = list[float]()
+        self.confidences = list[float]()
         self.finish: Finish | None = None
         self.touched = False
         """Something came, if only an empty piece."""
@@ -58,6 +60,8 @@ class Growing:
             self._add_tools(part.tool_calls or [])
         if choice.logprobs is not None:
             self.logprobs += numbers(choice.logprobs)
+            if self._params.confidence:
+                self.confidences += self._confidences(choice.logprobs)
         if choice.finish_reason is not None:
             self._end(choice.finish_reason, choice.stop_reason)
         if self._cut:
@@ -91,6 +95,15 @@ class Growing:
             known.function.arguments = (known.function.arguments or "") + (
                 part.function.arguments or ""
             )
+
+    def _confidences(self, logprobs: Logprobs) -> list[float]:
+        told = likeliest(logprobs)
+        if not all(told):
+            raise ModelError(
+                f"{self._where}: the reply lacks the log-probabilities of other tokens, which the "
+                "endpoint told when it was probed; probe it again (probe=True)"
+            )
+        return [confidence_of(each, self._params.confidence) for each in told]
 
     def _tool_call(self, part: ToolPart) -> ToolCall:
         name, arguments = part.function.name or "", part.function.arguments or ""
@@ -132,3 +145,8 @@ def numbers(logprobs: Logprobs) -> list[float]:
     if logprobs.content is not None:
         return [token.logprob for token in logprobs.content]
     return [value for value in logprobs.token_logprobs or [] if value is not None]
+
+
+def likeliest(logprobs: Logprobs) -> list[list[float]]:
+    """Nats of the likeliest tokens in place of each, of chat."""
+    return [[top.logprob for top in token.top_logprobs] for token in logprobs.content or []]

@@ -9,19 +9,27 @@ counts as missing: a plan is then refused, or a request dearer, but nothing is s
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ponder.runtime.confidence import confidence_of
 from ponder.runtime.errors import InputError
-from ponder.runtime.remote.abilities import MOST_CHOICES, Abilities, Prefix, Rendering
+from ponder.runtime.remote.abilities import (
+    MOST_CHOICES,
+    MOST_LIKELIEST,
+    Abilities,
+    Prefix,
+    Rendering,
+)
 from ponder.runtime.remote.body import CHAT, COMPLETIONS, Body, continued
 from ponder.runtime.remote.calls import ask, explained, persist, pieces
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.faults import EndpointError, NotFound
-from ponder.runtime.remote.growing import numbers
+from ponder.runtime.remote.growing import likeliest, numbers
 from ponder.runtime.remote.scoring import render
 from ponder.runtime.remote.wire import Choice, Reply
 from ponder.runtime.seeds import BranchPath
@@ -31,6 +39,8 @@ _CHANCE = "Write forty random lower-case letters."
 _RAW = "One two three four five six seven"
 _SEEDS = (101, 102, 103, 104)
 _HOT = 1.5
+_ALL = 1 - 1e-6
+"""Of the probability."""
 _SHORT, _LONG = 12, 24
 """Tokens."""
 
@@ -82,6 +92,7 @@ class _Prober:
             ladder=seed and tuple(choices[: len(drawn)]) == drawn,
             stop_told=stop,
             logprobs=logprobs,
+            confidence=await self._confidence() if logprobs else 0,
             echo=raw[1],
             rendering=rendering,
             usage=usage,
@@ -148,6 +159,26 @@ class _Prober:
         first, second = (numbers(each) if each else [] for each in told)
         alike = all(abs(a - b) < 0.05 for a, b in zip(first, second, strict=False))
         return bool(first and second) and alike and min(first) < -0.01 and max(first) <= 0
+
+    async def _confidence(self) -> int:
+        for most in MOST_LIKELIEST:
+            if await self._holds(partial(self._likeliest, most)):
+                return most
+        return 0
+
+    async def _likeliest(self, most: int) -> bool:
+        """So many are told, or all that have any probability; and they are the model's own."""
+        asked: Body = {"logprobs": True, "top_logprobs": most}
+        cold = await self._chat(_CHANCE, _SHORT, temperature=0, **asked)
+        hot = await self._chat(_CHANCE, _SHORT, temperature=_HOT, top_p=1e-6, **asked)
+        told = [reply.choices[0].logprobs for reply in (cold, hot)]
+        first, second = (likeliest(each) if each else [] for each in told)
+        whole = all(len(each) >= most or math.fsum(map(math.exp, each)) > _ALL for each in first)
+        alike = all(
+            abs(confidence_of(a, most) - confidence_of(b, most)) < 0.05
+            for a, b in zip(first, second, strict=False)
+        )
+        return bool(first and second) and whole and alike
 
     async def _raw(self) -> tuple[bool, bool]:
         """Whether raw text is continued, and whether its own log-probabilities are told."""

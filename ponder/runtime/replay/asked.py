@@ -63,7 +63,15 @@ def sampling_data(params: Sampling) -> dict[str, object]:
     """Equal for equal settings: 1 and 1.0 are written alike."""
     numbers = {name: float(getattr(params, name)) for name in ("temperature", "top_p", "min_p")}
     bias = [[token, float(nats)] for token, nats in params.bias]
-    return {**asdict(params), **numbers, "stop": list(params.stop), "bias": bias}
+    written: dict[str, object] = {
+        **asdict(params),
+        **numbers,
+        "stop": list(params.stop),
+        "bias": bias,
+    }
+    if not params.confidence:  # as before there was any, so that old recordings serve
+        del written["confidence"]
+    return written
 
 
 def count_of(prompt: Prompt) -> Asked:

@@ -52,6 +52,8 @@ def segment_data(segment: Segment) -> Data:
         "finish": segment.finish.value,
         "reasoning": segment.reasoning,
         "tool_calls": [asdict(call) for call in segment.tool_calls],
+        # Only where asked for, so that what was recorded before there were any stays equal.
+        **({"confidences": floats_data(segment.confidences)} if segment.confidences else {}),
     }
 
 
@@ -64,6 +66,7 @@ def segment_from(data: Data, usage: Usage) -> Segment:
         usage=usage,
         reasoning=data["reasoning"],
         tool_calls=tuple(ToolCall(**call) for call in data["tool_calls"]),
+        confidences=floats_from(data["confidences"]) if "confidences" in data else (),
     )
 
 

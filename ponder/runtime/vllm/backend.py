@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+from ponder.runtime.confidence import confidence_of
 from ponder.runtime.errors import InputError, ModelError
 from ponder.runtime.vllm.adapters import Adapter, rank_limit
 
@@ -41,6 +42,8 @@ class Piece:
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
     """Of the tokens; empty where not asked for."""
+    confidences: tuple[float, ...]
+    """Of the tokens, from as many others as log-probabilities were asked for; else empty."""
     cached: int
     """Tokens of the prompt whose KV was found."""
     given: tuple[float, ...]
@@ -192,7 +195,7 @@ class Backend:
         )
         async with aclosing(outputs):
             async for output in outputs:
-                yield _piece(output, tokens, every=params.get("logprobs") == EVERY)
+                yield _piece(output, tokens, params.get("logprobs") or 0)
 
     def stop(self) -> None:
         if self._llm is not None:
@@ -221,7 +224,8 @@ def _lora(adapters: Mapping[str, Adapter]) -> dict[str, object]:
     }
 
 
-def _piece(output: Any, tokens: Sequence[int], *, every: bool) -> Piece:
+def _piece(output: Any, tokens: Sequence[int], others: int) -> Piece:
+    every = others == EVERY
     (choice,) = output.outputs
     drawn: list[int] = list(choice.token_ids)
     told: Any = choice.logprobs or ()
@@ -232,6 +236,10 @@ def _piece(output: Any, tokens: Sequence[int], *, every: bool) -> Piece:
     return Piece(
         tokens=tuple(drawn),
         logprobs=tuple(at[t].logprob for t, at in zip(drawn, one_each, strict=bool(one_each))),
+        confidences=tuple(
+            confidence_of((one.logprob for one in at.values()), others)
+            for at in (one_each if others else ())
+        ),
         cached=cached,
         given=tuple(at[t].logprob for t, at in zip(tokens[known:], given[known:], strict=False)),
         every=_by_token(told) if every and drawn else (),

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import finalize
 
+from ponder.runtime.confidence import check_confidence
 from ponder.runtime.engine import refusals
 from ponder.runtime.engine.jobs import Decode
 from ponder.runtime.engine.stream import Stream
@@ -218,6 +219,7 @@ class VllmBranch:
         """Start a decode; `end_decode` must follow."""
         self._gate.check("extend")
         engine = self._engine
+        check_confidence(engine.name, params.confidence, engine.capabilities.confidence)
         ends = engine.tokenizer.end_tokens
         limit = min(params.max_tokens, engine.context_length - len(self._tokens))
         job = Decode(
@@ -228,6 +230,7 @@ class VllmBranch:
             deadline=deadline,
             tail=TextTail(engine.tokenizer, params.stop) if announce or params.stop else None,
             announce=announce,
+            confidence=params.confidence,
         )
         if sum(nats == -math.inf for nats in dict(params.bias).values()) == engine.vocabulary:
             raise InputError(f"{FORBIDDEN}; leave one token allowed")
@@ -250,18 +253,11 @@ class VllmBranch:
             self._asked.cancel()
         self._job = self._asked = None
         self._turn.close()
-        drawn = tuple(job.drawn)
-        usage = Usage(decoded=len(drawn))
+        segment = job.segment(self._engine.spell)
         if job.error is None:
-            self._tokens += drawn
-        self.usage += usage
-        return Segment(
-            text=self._engine.spell(drawn) if job.tail is None else job.tail.whole,
-            tokens=drawn,
-            logprobs=tuple(job.logprobs),
-            finish=job.finish,
-            usage=usage,
-        )
+            self._tokens += segment.tokens
+        self.usage += segment.usage
+        return segment
 
     def drop_decode(self, job: Decode) -> None:
         """After a failure nothing was committed, and there is nothing to take back."""

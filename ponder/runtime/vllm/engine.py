@@ -73,7 +73,9 @@ class VllmEngine:
         self.context_length = backend.context_length
         self.tokenizer: Tokenizer = tokenizer_from_directory(path, vocabulary=self.vocabulary)
         self.name = f"{path.name if os.path.isdir(model) else model} ({backend.version}, {weights})"
-        self.capabilities = _capabilities(self.context_length, adapters=bool(adapters))
+        self.capabilities = _capabilities(
+            self.context_length, self.vocabulary, adapters=bool(adapters)
+        )
         self.work = Work(backend)
         self.service = Service(backend, self.name)
         self._backend = backend
@@ -133,9 +135,10 @@ class VllmEngine:
         return partial(self._live.discard, ident)
 
 
-def _capabilities(context_length: int, *, adapters: bool) -> Capabilities:
+def _capabilities(context_length: int, vocabulary: int, *, adapters: bool) -> Capabilities:
     can = Capabilities.everything(
         context_length,
+        vocabulary=vocabulary,
         splice=frozenset([SpliceMode.REENCODE]),
         live_views=False,
         hidden_states=False,

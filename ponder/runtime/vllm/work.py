@@ -51,7 +51,7 @@ class Work:
             max_tokens=limit,
             temperature=0,  # the wish draws
             stop_token_ids=sorted(wish.ends),
-            logprobs=0,
+            logprobs=job.confidence,
             extra_args=wish.told(),
         )
         begun = False
@@ -120,13 +120,14 @@ class Work:
         raise ModelError(f"vLLM ended a request of {len(tokens)} tokens without a word")
 
     def _take(self, piece: Piece, job: Decode) -> None:
-        for token, logprob in zip(piece.tokens, piece.logprobs, strict=True):
+        told = piece.confidences or [None] * len(piece.tokens)
+        for token, logprob, sure in zip(piece.tokens, piece.logprobs, told, strict=True):
             if logprob != logprob:
                 raise ModelError(
                     f"the model's logits are not finite after {len(job.drawn)} tokens of a decode; "
                     "its weights may be damaged"
                 )
             before = len(job.drawn)
-            job.commit(token, min(logprob, 0.0), self.counts.drew)
+            job.commit(token, min(logprob, 0.0), self.counts.drew, sure)
             if len(job.drawn) == before:
                 self.counts.drew_in_vain()

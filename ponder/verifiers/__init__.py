@@ -6,10 +6,13 @@ from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
+from ponder.verifiers.sameness import mark, plain
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
 from ponder.verifiers.steps import StepVerifier
+from ponder.verifiers.stepwise import MOST_STEPS, Stepwise
 
 __all__ = [
+    "MOST_STEPS",
     "STEP_VERIFIERS",
     "VERIFIERS",
     "Candidate",
@@ -21,12 +24,15 @@ __all__ = [
     "Shot",
     "StepVerifier",
     "StepVerifierKind",
+    "Stepwise",
     "Verdict",
     "Verifier",
     "VerifierKind",
     "canonical",
     "extract",
     "group",
+    "mark",
+    "plain",
     "step_verifier_kind",
     "verifier_kind",
 ]

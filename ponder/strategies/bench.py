@@ -21,7 +21,7 @@ class Bench:
     verifier: Verifier
     question: Question
     by_text: bool
-    """Texts that are equal when plain share a verdict. Not so where more is judged than the text."""
+    """Texts equal when plain share a verdict. Not so where more is judged than the text."""
     _asked: dict[_Key, tuple[asyncio.Future[list[Verdict]], int]] = field(
         default_factory=dict[_Key, tuple[asyncio.Future[list[Verdict]], int]]
     )

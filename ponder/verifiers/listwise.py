@@ -29,8 +29,8 @@ class ListwiseJudge:
 
     async def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Verdict]:
         n = len(candidates)
-        if n == 1:
-            return [Verdict(score=1.0, reason="nothing to rank it against")]
+        if n < 2:
+            return [Verdict(score=1.0, reason="nothing to rank it against")] * n
         if n > MOST:
             failure = f"{n} candidates are too many for one ranking; give at most {MOST}"
             return [Verdict(failure=failure) for _ in candidates]

@@ -5,6 +5,7 @@ those who won as often.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
@@ -34,7 +35,10 @@ def paired(order: Sequence[int], points: Sequence[float], met: Iterable[Pair]) -
     if len(order) <= MOST_ALL:
         return list(combinations(sorted(order), 2))
     before = set(met)
+    played = Counter(i for pair in before for i in pair)
     waiting = sorted(order, key=lambda i: (-points[i], order.index(i)))
+    if len(waiting) % 2:  # the one that has played most, and of those the last, sits out
+        waiting.remove(max(reversed(waiting), key=lambda i: played[i]))
     pairs: list[Pair] = []
     while len(waiting) > 1:
         first = waiting.pop(0)

@@ -23,8 +23,8 @@ class PairwiseJudge:
     path: BranchPath
 
     async def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Verdict]:
-        if len(candidates) == 1:
-            return [Verdict(score=1.0, reason="nothing to compare it with")]
+        if len(candidates) < 2:
+            return [Verdict(score=1.0, reason="nothing to compare it with")] * len(candidates)
         marks = [mark(candidate.text) for candidate in candidates]
         table = [_Row() for _ in candidates]
         order = sorted(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 
-_ENDS = re.compile(r"[^\S\n]+$", re.MULTILINE)
 _BLANKS = re.compile(r"\n{3,}")
 
 
@@ -17,7 +16,8 @@ def plain(text: str) -> str:
     """Without spaces at the ends of lines, blank lines at the ends, or several in a row; what
     indents a line stays.
     """
-    return _BLANKS.sub("\n\n", _ENDS.sub("", text)).strip("\n")
+    lines = "\n".join(line.rstrip() for line in text.split("\n"))
+    return _BLANKS.sub("\n\n", lines).strip("\n")
 
 
 def mark(text: str) -> str:

@@ -42,9 +42,9 @@ MOST_LABEL = 64
 """The same for what is around one candidate."""
 
 _NUMBER = r"(\d{1,2}(?:\.\d{1,4})?)(?:[ \t]*/[ \t]*10)?"
-_SCORE = re.compile(rf"^[\s*_#>-]*score[ \t*_]*:[ \t*_]*{_NUMBER}[\s*_.]*$", re.I | re.M)
-_VERDICT = re.compile(r"^[\s*_#>-]*verdict[ \t*_]*:[ \t*_]*(yes|no)[\s*_.]*$", re.I | re.M)
-_BETTER = re.compile(r"^[\s*_#>-]*better[ \t*_]*:[ \t*_]*([12])[\s*_.]*$", re.I | re.M)
+_SCORE = re.compile(rf"^[ \t*_#>-]*score[ \t*_]*:[ \t*_]*{_NUMBER}[ \t*_.]*$", re.I | re.M)
+_VERDICT = re.compile(r"^[ \t*_#>-]*verdict[ \t*_]*:[ \t*_]*(yes|no)[ \t*_.]*$", re.I | re.M)
+_BETTER = re.compile(r"^[ \t*_#>-]*better[ \t*_]*:[ \t*_]*([12])[ \t*_.]*$", re.I | re.M)
 _RANKING = re.compile(r"\[?\d{1,3}\]?(?:\s*>\s*\[?\d{1,3}\]?)*\.?")
 _RATING = re.compile(rf"\s*{_NUMBER}\.?\s*")
 

@@ -62,6 +62,8 @@ def restating(step: Step, engines: Mapping[str, Engine]) -> Iterator[str]:
 
 
 def _missing(capabilities: Capabilities, needed: frozenset[str]) -> Iterator[str]:
+    if not capabilities.decode and needed != {"heads"}:
+        yield "decode"
     for name in sorted(needed):
         value = getattr(capabilities, name)
         if not value or (name == "fork" and value != "kv"):

@@ -242,6 +242,8 @@ class Capabilities:
     """`stream` gives pieces as they are drawn, not all at the end."""
     chat: frozenset[str] = frozenset()
     """Fields of `Chat` that it obeys, or passes on to who does."""
+    decode: bool = True
+    """Tokens can be drawn (`extend`). An engine that cannot serves those that need its heads."""
 
     @classmethod
     def everything(

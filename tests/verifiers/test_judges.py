@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from opinions import PATH, QUESTION, always, attempts, judged, shown, wise
 from hypothesis import given
 from hypothesis import strategies as st
+from opinions import PATH, QUESTION, always, attempts, judged, shown, wise
 
 from ponder.runtime import Message
 from ponder.verifiers import VERIFIERS, Question, verifier_kind

@@ -11,14 +11,16 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TypeVar
 
-from ponder.runtime import BudgetExceeded, ModelError, Usage
+from ponder.runtime import BudgetExceeded, ContextOverflow, ModelError, Usage
 from ponder.verifiers.api import Verdict
 
 S = TypeVar("S")
 T = TypeVar("T")
 
-Unjudged = BudgetExceeded | ModelError
-"""Why a call gave nothing to judge by."""
+Unjudged = BudgetExceeded | ModelError | ContextOverflow
+"""Why a call gave nothing to judge by: what is too long for the engine is so for no fault of who
+asks.
+"""
 
 
 async def phase(jobs: Iterable[Coroutine[object, object, T]]) -> list[T | Unjudged]:
@@ -29,7 +31,7 @@ async def phase(jobs: Iterable[Coroutine[object, object, T]]) -> list[T | Unjudg
     async def one(job: Coroutine[object, object, T]) -> T | Unjudged:
         try:
             return await job
-        except (BudgetExceeded, ModelError) as error:
+        except (BudgetExceeded, ModelError, ContextOverflow) as error:
             return error
 
     async with asyncio.TaskGroup() as tasks:
@@ -47,5 +49,5 @@ async def then(
 
 
 def unjudged(error: Unjudged, used: Usage = Usage()) -> Verdict:
-    kind = "not judged" if isinstance(error, BudgetExceeded) else "the verifier's engine failed"
+    kind = "the verifier's engine failed" if isinstance(error, ModelError) else "not judged"
     return Verdict(failure=f"{kind}: {error}", usage=used)

@@ -17,10 +17,10 @@ from ponder.runtime.chat import turn
 from ponder.runtime.errors import ModelError
 from ponder.runtime.remote.abilities import Rendering
 from ponder.runtime.remote.calls import send
-from ponder.runtime.remote.counting import estimate, estimate_prompt, shares
+from ponder.runtime.remote.counting import estimate, estimate_prompt
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.scoring import render
-from ponder.runtime.remote.wire import Told, read
+from ponder.runtime.remote.wire import read
 from ponder.runtime.reward.wire import (
     Pooling,
     Rewards,
@@ -35,6 +35,10 @@ from ponder.runtime.values import Prompt, Usage
 
 KEPT = 256
 """Prompts whose text is remembered."""
+
+
+Found = tuple[Row | ModelError, int | None]
+"""The newest step's row, or why there is none; and the tokens of it all, where they are told."""
 
 
 class Shape(Enum):
@@ -79,32 +83,29 @@ class Contract:
             InputError: the endpoint refused it, perhaps for one of them.
         """
         if self.pools is None:
-            rows, told = await self._rewards(solutions)
+            found = await self._rewards(solutions)
         else:
-            rows, told = await self._pooling(solutions, self.pools)
-        usages = charged(solutions, told)
+            found = await self._pooling(solutions, self.pools)
         return [
-            row if isinstance(row, ModelError) else Reading(row=row, usage=usage)
-            for row, usage in zip(rows, usages, strict=True)
+            row if isinstance(row, ModelError) else Reading(row=row, usage=charged(one, tokens))
+            for one, (row, tokens) in zip(solutions, found, strict=True)
         ]
 
     @property
     def _where(self) -> str:
         return f"endpoint {self.endpoint.host!r}"
 
-    async def _rewards(
-        self, solutions: Sequence[Solution]
-    ) -> tuple[list[Row | ModelError], Told | None]:
+    async def _rewards(self, solutions: Sequence[Solution]) -> list[Found]:
         body = {"model": self.model, "inputs": list(map(rewards_input, solutions))}
         reply = read(Rewards, await send(self.endpoint, "/rewards", body), self.endpoint)
-        if len(reply.scores) != len(solutions):
-            raise wrong_count(self._where, "lists of scores", len(reply.scores), len(solutions))
-        pairs = zip(solutions, reply.scores, strict=True)
-        return [newest_reward(self._where, one, scores) for one, scores in pairs], reply.usage
+        counts = reply.tokens if reply.tokens is not None else [None] * len(solutions)
+        for what, told in (("lists of scores", reply.scores), ("counts of tokens", counts)):
+            if len(told) != len(solutions):
+                raise wrong_count(self._where, what, len(told), len(solutions))
+        each = zip(solutions, reply.scores, counts, strict=True)
+        return [(newest_reward(self._where, one, scores), count) for one, scores, count in each]
 
-    async def _pooling(
-        self, solutions: Sequence[Solution], pools: Pools
-    ) -> tuple[list[Row | ModelError], Told | None]:
+    async def _pooling(self, solutions: Sequence[Solution], pools: Pools) -> list[Found]:
         different = {_key(one.prompt): one.prompt for one in solutions}
         prompts = await asyncio.gather(*(self._text(p, pools) for p in different.values()))
         texts = dict(zip(different, prompts, strict=True))
@@ -116,7 +117,13 @@ class Contract:
         if sorted(data) != list(range(len(solutions))) or len(data) != len(reply.data):
             raise wrong_count(self._where, "results", len(reply.data), len(solutions))
         newest = partial(newest_pooled, stepwise=pools.shape is Shape.STEPS)
-        return [newest(self._where, one, data[i]) for i, one in enumerate(solutions)], reply.usage
+        # A row a token counts them. Of several texts the endpoint tells no more than the sum, and
+        # a share of it would depend on who else was asked about.
+        by_token = pools.shape is Shape.TOKENS
+        return [
+            (newest(self._where, one, data[i]), len(data[i]) if by_token else None)
+            for i, one in enumerate(solutions)
+        ]
 
     async def _text(self, prompt: Prompt, pools: Pools) -> str:
         if isinstance(prompt, str):
@@ -137,13 +144,10 @@ def _key(prompt: Prompt) -> str:
     return json.dumps([turn(message) for message in prompt])
 
 
-def charged(solutions: Sequence[Solution], told: Told | None) -> list[Usage]:
-    """What each costs: its part of what the endpoint told, else by its text."""
-    sizes = [estimate_prompt(s.prompt) + sum(map(estimate, s.steps)) for s in solutions]
-    if told is None:
-        return [Usage(prompt=max(0, size - 1), scored=1, estimated=size) for size in sizes]
-    parts, cached = shares(told.prompt_tokens, sizes), shares(told.cached, sizes)
-    return [
-        Usage(prompt=max(0, part - 1), scored=1, cached=min(found, max(0, part - 1)))
-        for part, found in zip(parts, cached, strict=True)
-    ]
+def charged(solution: Solution, tokens: int | None) -> Usage:
+    """For all its tokens, as the endpoint told them, else by their text; the last is scored."""
+    if tokens is None:
+        tokens = estimated = estimate_prompt(solution.prompt) + estimate("".join(solution.steps))
+    else:
+        estimated = 0
+    return Usage(prompt=max(0, tokens - 1), scored=1, estimated=estimated)

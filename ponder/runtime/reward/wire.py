@@ -14,7 +14,6 @@ from ponder.runtime.chat import turn
 from ponder.runtime.errors import ModelError
 from ponder.runtime.remote.body import Body
 from ponder.runtime.remote.faults import EndpointError
-from ponder.runtime.remote.wire import Told
 from ponder.runtime.values import Prompt
 
 Row = tuple[float, ...]
@@ -34,7 +33,8 @@ class Rewards(BaseModel):
     """A reply of our own contract: for each input, a score in [0, 1] for each step."""
 
     scores: list[list[float]]
-    usage: Told | None = None
+    tokens: list[int] | None = None
+    """Of each input, question and steps."""
 
 
 class Pooled(BaseModel):
@@ -46,7 +46,6 @@ class Pooling(BaseModel):
     """A reply of vLLM's `/pooling`."""
 
     data: list[Pooled]
-    usage: Told | None = None
 
 
 def rewards_input(solution: Solution) -> Body:

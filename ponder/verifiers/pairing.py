@@ -21,7 +21,10 @@ def rounds(n: int) -> int:
 
 
 def most_pairs(n: int) -> int:
-    return n * (n - 1) // 2 if n <= MOST_ALL else rounds(n) * (n // 2)
+    """Compared at most, of `n` candidates or fewer: of two that say the same, one is."""
+    if n <= MOST_ALL:
+        return n * (n - 1) // 2
+    return max(most_pairs(MOST_ALL), rounds(n) * (n // 2))
 
 
 def paired(order: Sequence[int], points: Sequence[float], met: Iterable[Pair]) -> list[Pair]:

@@ -98,6 +98,8 @@ class RewardServer(Server):
         if self.contract == "steps":
             scores = self.grade(question, answer.split(SEPARATOR)[:-1])
             return [[1 - s, bad.get(self.fault or "", s)] for s in scores]
+        if self.contract == "vectors":
+            return [[0.5] * 64 for _ in text]
         score = self.grade(question, [answer])[0]
         worth = bad.get(self.fault or "", 10 * score - 5 if self.contract == "whole" else score)
         return [worth] if self.contract == "whole" else [[0.0]] * (len(text) - 1) + [[worth]]

@@ -90,6 +90,11 @@ def test_what_is_no_reward_model_is_told_so() -> None:
     assert all(word in str(told.value) for word in ("/rewards", "/pooling", "docs/rewards.md"))
 
 
+def test_embeddings_do_not_pass_for_rewards() -> None:
+    with rewarding(contract="vectors") as server, pytest.raises(ModelError, match="64 numbers"):
+        open_engine("reward:prm", base_url=server.url)
+
+
 @pytest.mark.parametrize(
     ("settings", "wrong"),
     [

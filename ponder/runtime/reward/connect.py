@@ -21,7 +21,7 @@ from ponder.runtime.remote.scoring import render
 from ponder.runtime.remote.wire import read
 from ponder.runtime.reward.contract import Contract, Pools, Shape
 from ponder.runtime.reward.engine import RewardEngine
-from ponder.runtime.reward.wire import Pooling, Solution, rows_of
+from ponder.runtime.reward.wire import Pooling, Solution, newest_pooled, rows_of
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import Message
 
@@ -98,6 +98,10 @@ async def _pools(where: Endpoint, model: str) -> Shape:
             f"endpoint {where.host!r} pooled {len(reply.data)} texts of 1", retryable=False
         )
     data = reply.data[0].data
+    if rows_of(data):
+        said = newest_pooled(f"endpoint {where.host!r}", _PROBE, data, stepwise=False)
+        if isinstance(said, ModelError):
+            raise said
     if data and not isinstance(data[0], list):
         return Shape.WHOLE
     return Shape.TOKENS if rows_of(data) else Shape.STEPS

@@ -19,6 +19,9 @@ from ponder.runtime.values import Prompt
 Row = tuple[float, ...]
 """What the head says at one place."""
 
+MOST_OUTPUTS = 16
+"""Of a head. What says more is an embedding, of which any number would pass for a score."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
@@ -90,6 +93,12 @@ def newest_pooled(
     if not rows or not all(map(math.isfinite, rows[-1])):
         said = rows[-1] if rows else "nothing"
         return EndpointError(f"{where} said {said!r}; it must say numbers", retryable=False)
+    if len(rows[-1]) > MOST_OUTPUTS:
+        return EndpointError(
+            f"{where} said {len(rows[-1])} numbers at one place; a reward has {MOST_OUTPUTS} at "
+            "most, so this is an embedding: serve a reward model",
+            retryable=False,
+        )
     return rows[-1]
 
 

@@ -4,12 +4,13 @@ fails. What cannot be read is a counted failure, never a score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ponder.runtime import Branch, BranchPath, Engine, Prompt, Sampling, Segment, Usage
-from ponder.verifiers.phases import Unjudged, phase, unjudged
+from ponder.verifiers.phases import Unjudged, closed, phase, then, unjudged
 
 T = TypeVar("T")
 
@@ -75,17 +76,18 @@ async def _draw(
     wanted: Sequence[tuple[Asked[T], Replies[T], Branch]], *, temperature: float, last: bool
 ) -> list[tuple[Asked[T], Replies[T], Branch]]:
     """One reply for each, and those whose reply could not be read."""
-    forks = _forked([root for _, _, root in wanted])
+    forks = await _forked([root for _, _, root in wanted])
+    jobs = [
+        fork if isinstance(fork, Unjudged) else (fork, asked.tokens)
+        for fork, (asked, _, _) in zip(forks, wanted, strict=True)
+    ]
     try:
-        drawn = await phase(
-            fork.extend(Sampling(max_tokens=asked.tokens, temperature=temperature))
-            for fork, (asked, _, _) in zip(forks, wanted, strict=True)
+        drawn = await then(
+            jobs, lambda job: job[0].extend(Sampling(max_tokens=job[1], temperature=temperature))
         )
-        for fork, (_, into, _) in zip(forks, wanted, strict=True):
-            into.usage += fork.usage
     finally:
-        for fork in forks:
-            fork.close()
+        for fork, (_, into, _) in zip(forks, wanted, strict=True):
+            into.usage += closed([fork])
     unread: list[tuple[Asked[T], Replies[T], Branch]] = []
     for one, said in zip(wanted, drawn, strict=True):
         if not _take(one[0], one[1], said, last=last):
@@ -93,13 +95,20 @@ async def _draw(
     return unread
 
 
-def _forked(roots: Sequence[Branch]) -> list[Branch]:
+async def _forked(roots: Sequence[Branch]) -> list[Branch | Unjudged]:
     """A fork for each; those of one root are made together, so that they may share a request."""
-    counts: dict[int, int] = {}
+    counts = Counter(map(id, roots))
+    each = {id(root): root for root in roots}
+
+    async def fork(root: Branch, n: int) -> Iterator[Branch]:
+        return iter(root.fork(n))
+
+    made = dict(zip(each, await phase(fork(r, counts[i]) for i, r in each.items()), strict=True))
+    found: list[Branch | Unjudged] = []
     for root in roots:
-        counts[id(root)] = counts.get(id(root), 0) + 1
-    made = {id(root): iter(root.fork(counts.pop(id(root)))) for root in roots if id(root) in counts}
-    return [next(made[id(root)]) for root in roots]
+        forks = made[id(root)]
+        found.append(forks if isinstance(forks, Unjudged) else next(forks))
+    return found
 
 
 def _take(asked: Asked[T], into: Replies[T], said: Segment | Unjudged, *, last: bool) -> bool:

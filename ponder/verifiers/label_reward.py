@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ponder.runtime import Branch, BranchPath, Engine, Message, Scored, Usage
 from ponder.verifiers.api import Question, Verdict
-from ponder.verifiers.phases import Unjudged, phase, then, unjudged
+from ponder.verifiers.phases import Unjudged, closed, forked, phase, shown, then, unjudged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,21 +45,21 @@ class LabelReward:
 
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
         before = [shadow.usage for shadow in shadows]
-        shown = zip(shadows, steps, strict=True)
-        taken = await phase(shadow.append(step + self.labels.tag) for shadow, step in shown)
-        asked = [shadow.fork(1)[0] for shadow in shadows]  # so that a probe does not stay
+        pairs = zip(shadows, steps, strict=True)
+        taken = await phase(shown(shadow, step + self.labels.tag) for shadow, step in pairs)
+        forks = await then(taken, forked)  # so that a probe does not stay
         try:
+            asked = forks
             if self.labels.probe:
-                taken = await then(taken, asked, lambda fork: fork.append(self.labels.probe))
+                asked = await then(forks, lambda fork: shown(fork, self.labels.probe))
             words = (self.labels.good, self.labels.bad)
-            read = await then(taken, asked, lambda fork: fork.score(words))
-            used = [
-                shadow.usage - past + fork.usage
-                for shadow, past, fork in zip(shadows, before, asked, strict=True)
-            ]
+            read = await then(asked, lambda fork: fork.score(words))
         finally:
-            for fork in asked:
-                fork.close()
+            spent = [closed([fork]) for fork in forks]
+        used = [
+            shadow.usage - past + more
+            for shadow, past, more in zip(shadows, before, spent, strict=True)
+        ]
         return [verdict_of(said, usage) for said, usage in zip(read, used, strict=True)]
 
 

@@ -8,10 +8,10 @@ becomes a stated failure: a run does not end because a judge did.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TypeVar
 
-from ponder.runtime import BudgetExceeded, ContextOverflow, ModelError, Usage
+from ponder.runtime import Branch, BudgetExceeded, ContextOverflow, ModelError, Usage
 from ponder.verifiers.api import Verdict
 
 S = TypeVar("S")
@@ -40,12 +40,33 @@ async def phase(jobs: Iterable[Coroutine[object, object, T]]) -> list[T | Unjudg
 
 
 async def then(
-    before: Sequence[object], on: Sequence[S], call: Callable[[S], Coroutine[object, object, T]]
+    before: Iterable[S | Unjudged], call: Callable[[S], Coroutine[object, object, T]]
 ) -> list[T | Unjudged]:
-    """The next phase, for those that came through the one before; what stopped the others stays."""
-    ready = [each for each, past in zip(on, before, strict=True) if not isinstance(past, Unjudged)]
-    gone = iter(await phase(map(call, ready)))
-    return [past if isinstance(past, Unjudged) else next(gone) for past in before]
+    """The next phase, on what came of the one before; what stopped the others stays."""
+    past = list(before)
+    gone = iter(await phase(call(each) for each in past if not isinstance(each, Unjudged)))
+    return [each if isinstance(each, Unjudged) else next(gone) for each in past]
+
+
+async def shown(branch: Branch, text: str) -> Branch:
+    """The branch, with the text behind it."""
+    await branch.append(text)
+    return branch
+
+
+async def forked(branch: Branch) -> Branch:
+    """A fork, to be thrown away. Here, as a dead engine refuses to fork too."""
+    return branch.fork(1)[0]
+
+
+def closed(branches: Iterable[Branch | Unjudged]) -> Usage:
+    """Close those that there are; what they were charged."""
+    used = Usage()
+    for branch in branches:
+        if not isinstance(branch, Unjudged):
+            branch.close()
+            used += branch.usage
+    return used
 
 
 def unjudged(error: Unjudged, used: Usage = Usage()) -> Verdict:

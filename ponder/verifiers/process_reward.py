@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ponder.runtime import Branch, BranchPath, Engine, Message, Usage
 from ponder.verifiers.api import Question, Verdict
-from ponder.verifiers.phases import Unjudged, phase, then, unjudged
+from ponder.verifiers.phases import Unjudged, phase, shown, then, unjudged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,9 @@ class ProcessReward:
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
         head = self.head or self.engine.capabilities.heads[0]
         before = [shadow.usage for shadow in shadows]
-        shown = zip(shadows, steps, strict=True)
-        taken = await phase(shadow.append(step + self.separator) for shadow, step in shown)
-        said = await then(taken, shadows, lambda shadow: shadow.read(head))
+        pairs = zip(shadows, steps, strict=True)
+        taken = await phase(shown(shadow, step + self.separator) for shadow, step in pairs)
+        said = await then(taken, lambda shadow: shadow.read(head))
         return [
             self._verdict(head, what, shadow.usage - past)
             for what, shadow, past in zip(said, shadows, before, strict=True)

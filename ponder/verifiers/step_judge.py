@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ponder.runtime import Branch, BranchPath, Engine, Message, Sampling, Segment, Usage
 from ponder.verifiers.api import Question, Verdict
-from ponder.verifiers.phases import Unjudged, phase, then, unjudged
+from ponder.verifiers.phases import Unjudged, closed, forked, phase, shown, then, unjudged
 from ponder.verifiers.wording import STEP, read_rating
 
 RATING = Sampling(max_tokens=8, temperature=0.0, stop=("\n",))
@@ -28,18 +28,18 @@ class StepJudge:
 
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
         before = [shadow.usage for shadow in shadows]
-        taken = await phase(s.append(step) for s, step in zip(shadows, steps, strict=True))
-        forks = [shadow.fork(1)[0] for shadow in shadows]
+        pairs = zip(shadows, steps, strict=True)
+        taken = await phase(shown(shadow, step) for shadow, step in pairs)
+        forks = await then(taken, forked)
         try:
-            asked = await then(taken, forks, lambda fork: fork.append(STEP))
-            said = await then(asked, forks, lambda fork: fork.extend(RATING))
-            used = [
-                shadow.usage - past + fork.usage
-                for shadow, past, fork in zip(shadows, before, forks, strict=True)
-            ]
+            asked = await then(forks, lambda fork: shown(fork, STEP))
+            said = await then(asked, lambda fork: fork.extend(RATING))
         finally:
-            for fork in forks:
-                fork.close()
+            spent = [closed([fork]) for fork in forks]
+        used = [
+            shadow.usage - past + more
+            for shadow, past, more in zip(shadows, before, spent, strict=True)
+        ]
         return [_verdict(each, usage) for each, usage in zip(said, used, strict=True)]
 
 

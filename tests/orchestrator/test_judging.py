@@ -191,6 +191,10 @@ class Dying(ScriptedEngine):
 
     left = 0
 
+    def check_open(self) -> None:
+        if self.left < 0:
+            raise ModelError("the machine is gone")
+
     async def pause(self, path: BranchPath, tokens: int) -> None:
         await super().pause(path, tokens)
         self.left -= 1

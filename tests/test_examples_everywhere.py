@@ -32,6 +32,7 @@ SEARCHES = {
     "particle_gibbs",
     "rebase",
 }
+TALKATIVE = {"judge_pairwise", "judge_pointwise"}
 NEEDED = ("prefix_continuation", "prompt_logprobs", "logprobs", "logits", "heads")
 OF_THE_SCRIPT = {"9", "-1", "20"}
 """What the scripted model may make of it."""
@@ -87,7 +88,8 @@ def refused(words: str, name: str, engine: Engine) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_answers(named: tuple[str, Engine], path: Path) -> None:
     name, engine = named
-    if name == "own" and path.stem in SEARCHES and not RIVALS:
+    slow = TALKATIVE if name.endswith("ponder, own") else SEARCHES | TALKATIVE
+    if name.endswith("own") and path.stem in slow and not RIVALS:
         pytest.skip("minutes on a CPU; make test-servers")
     strategy = load_strategy(str(path))
     try:

@@ -13,6 +13,8 @@ _FIXES = {
     "prefix_continuation": ", or let the prefix be restated in a user turn (--allow-fallback)",
 }
 """Ways out that only some lacks have."""
+_READING = frozenset({"heads"})
+"""All that is ever needed of an engine that only reads."""
 
 
 def check(expression: Expression, engines: Mapping[str, Engine] | None = None) -> Expression:
@@ -71,6 +73,8 @@ def restating(step: Step, engines: Mapping[str, Engine]) -> Iterator[str]:
 
 
 def _missing(capabilities: Capabilities, needed: frozenset[str]) -> Iterator[str]:
+    if not capabilities.decode and needed != _READING:
+        yield "decode"
     for name in sorted(needed):
         value = getattr(capabilities, name)
         if not value or (name == "fork" and value != "kv"):

@@ -101,9 +101,11 @@ class NodeContext:
         asked = self.run.metered(self.node, engine, "verifier")
         return verifier_kind(name).build(asked, self.path)
 
-    def step_verifier(self, name: str, *, engine: str = "policy") -> StepVerifier:
+    def step_verifier(
+        self, name: str, *, engine: str = "policy", place: str = "steps"
+    ) -> StepVerifier:
         asked = self.run.metered(self.node, engine, "verifier")
-        return step_verifier_kind(name).build(asked, self.path.child("steps"))
+        return step_verifier_kind(name).build(asked, self.path.child(place))
 
     def record(self, event: str, **fields: object) -> None:
         self.run.meter.recorder.decision(self.node, event, fields)

@@ -55,10 +55,25 @@ def sample(
 
 
 def judge(
-    verifier: str, keep: int | None = None, *, engine: str = "policy", name: str | None = None
+    verifier: str,
+    keep: int | None = None,
+    *,
+    engine: str = "policy",
+    aggregate: str | None = None,
+    name: str | None = None,
 ) -> Step:
-    """Score candidates with a verifier; pass on all, or the best `keep`."""
-    return Step(strategy=Judge(verifier=verifier, keep=keep, engine=engine), name=name)
+    """Score candidates with a verifier; pass on all, or the best `keep`.
+
+    Args:
+        verifier: name of one; of a step verifier where `aggregate` is given.
+        keep: None for all.
+        engine: role of the engine that it asks.
+        aggregate: how step scores become one: last, min, prod, mean, or model (the whole is one
+            step); None judges the whole.
+        name: of the node; None for one made of the operation's.
+    """
+    strategy = Judge(verifier=verifier, keep=keep, engine=engine, aggregate=aggregate)
+    return Step(strategy=strategy, name=name)
 
 
 def vote(weights: str = "count", *, name: str | None = None) -> Step:

@@ -198,7 +198,7 @@ class MeteredBranch:
 
     async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
         tokens = 1 if start is None else max(0, len(self.tokens) - start)
-        async with self._whole("read", tokens) as told:
+        async with self._whole("read", self._inner.resent + tokens) as told:
             outputs = await self._inner.read(head, start)
             told.update(head=head, outputs=[[number(v) for v in values] for values in outputs])
         return outputs

@@ -109,7 +109,8 @@ class Branch(Protocol):
         is committed.
 
         Raises:
-            CapabilityError: this engine has no head by that name.
+            CapabilityError: this engine has no head by that name; or `start` is given where tokens
+                are not the model's own (`Capabilities.token_ids`).
         """
         ...
 

@@ -19,6 +19,7 @@ EMBEDDED = "embedded"
 SCRIPTED = "scripted"
 REMOTE = "openai:"
 VLLM = "vllm:"
+REWARD = "reward:"
 
 
 class Remote(TypedDict, total=False):
@@ -55,24 +56,24 @@ def open_engine(
     Args:
         model: "embedded" (SmolLM2-135M-Instruct), "scripted" (a toy oracle, no model at all), the
             path of a GGUF file or of a directory in Hugging Face layout, ORG/NAME on the hub,
-            "vllm:MODEL" with such a directory or ORG/NAME in vLLM in this process, or
-            "openai:MODEL" at an endpoint that speaks OpenAI's protocol.
+            "vllm:MODEL" with such a directory or ORG/NAME in vLLM in this process,
+            "openai:MODEL" at an endpoint that speaks OpenAI's protocol, or "reward:MODEL", a reward
+            model at an endpoint (docs/rewards.md): it only reads, so it serves verifiers alone.
         weights: what a model's weights are rounded to; all but "float32" need the native step
             or, "bfloat16", a GPU. "bfloat16" is faster; "int8" and "int4" are faster yet, "int4"
             above all at one stream, and change more answers (benchmarks/RESULTS.md).
         pages: KV pages of 16 tokens; None lets the engine choose by the memory there is.
         adapters: for "vllm:MODEL" alone: directories of LoRA adapters by name.
-        remote: for "openai:MODEL" alone, but for `context_length`; see `Remote`.
+        remote: for "openai:MODEL" alone, but for `context_length`; see `Remote`. "reward:MODEL"
+            takes the first three.
 
     Raises:
         InputError: there is no such model, it cannot be read, or an extra is missing.
         ModelError: the endpoint is down or broken.
     """
-    if model.startswith(REMOTE):
+    if model.startswith((REMOTE, REWARD)):
         _check_installed(model, ("openai",), "openai")
-        from ponder.runtime.remote.connect import connect
-
-        return connect(model.removeprefix(REMOTE), **remote)
+        return (_open_remote if model.startswith(REMOTE) else _open_reward)(model, **remote)
     if model.startswith(VLLM):
         return _open_vllm(model, weights, pages, adapters, **remote)
     if adapters:
@@ -113,6 +114,22 @@ def _open_vllm(
     return VllmEngine(
         model.removeprefix(VLLM), weights=weights, context_length=context_length, adapters=adapters
     )
+
+
+def _open_remote(model: str, **remote: Unpack[Remote]) -> Engine:
+    from ponder.runtime.remote.connect import connect
+
+    return connect(model.removeprefix(REMOTE), **remote)
+
+
+def _open_reward(model: str, **remote: Unpack[Remote]) -> Engine:
+    from ponder.runtime.reward.connect import connect
+
+    base_url, api_key = remote.pop("base_url", None), remote.pop("api_key", None)
+    timeout = remote.pop("timeout", 600.0)
+    if any(remote.values()):
+        raise InputError(f"model {model!r} takes no {', '.join(remote)}; it only reads")
+    return connect(model.removeprefix(REWARD), base_url=base_url, api_key=api_key, timeout=timeout)
 
 
 def _check_installed(model: str, needed: tuple[str, ...], extra: str) -> None:

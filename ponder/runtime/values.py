@@ -255,6 +255,8 @@ class Capabilities:
     """Most tokens that `Sampling.confidence` may ask of: the vocabulary, where the engine sees all
     logits; 0 where it tells none.
     """
+    decode: bool = True
+    """Tokens can be drawn (`extend`). An engine that cannot serves those that need its heads."""
 
     @classmethod
     def everything(

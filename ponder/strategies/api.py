@@ -101,8 +101,12 @@ class Context(Protocol):
         """The named verifier, asking the engine of that role."""
         ...
 
-    def step_verifier(self, name: str, *, engine: str = "policy") -> StepVerifier:
-        """The named step verifier, asking the engine of that role."""
+    def step_verifier(
+        self, name: str, *, engine: str = "policy", place: str = "steps"
+    ) -> StepVerifier:
+        """The named step verifier, asking the engine of that role; the paths of its shadows begin
+        at `place` below the node's.
+        """
         ...
 
     def record(self, event: str, **fields: object) -> None:

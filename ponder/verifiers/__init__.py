@@ -14,11 +14,14 @@ from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import Groups, group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
+from ponder.verifiers.sameness import mark, plain
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
 from ponder.verifiers.steps import StepVerifier
+from ponder.verifiers.stepwise import MOST_STEPS, Stepwise
 
 __all__ = [
     "MEASURES",
+    "MOST_STEPS",
     "STEP_VERIFIERS",
     "VERIFIERS",
     "WINDOW",
@@ -32,6 +35,7 @@ __all__ = [
     "Shot",
     "StepVerifier",
     "StepVerifierKind",
+    "Stepwise",
     "TokenConfidence",
     "Verdict",
     "Verifier",
@@ -41,7 +45,9 @@ __all__ = [
     "extract",
     "group",
     "group_means",
+    "mark",
     "percentile",
+    "plain",
     "step_verifier_kind",
     "verifier_kind",
 ]

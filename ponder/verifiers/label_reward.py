@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, BudgetExceeded, Engine, Message, Scored, Usage
+from ponder.runtime import Branch, BranchPath, Engine, Message, Scored, Usage
 from ponder.verifiers.api import Question, Verdict
-from ponder.verifiers.phases import phase
+from ponder.verifiers.phases import Unjudged, closed, forked, phase, shown, then, unjudged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,43 +45,28 @@ class LabelReward:
 
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
         before = [shadow.usage for shadow in shadows]
-        shown = zip(shadows, steps, strict=True)
-        taken = await phase(shadow.append(step + self.labels.tag) for shadow, step in shown)
-        asked = [shadow.fork(1)[0] for shadow in shadows]  # so that a probe does not stay
+        pairs = zip(shadows, steps, strict=True)
+        taken = await phase(shown(shadow, step + self.labels.tag) for shadow, step in pairs)
+        forks = await then(taken, forked)  # so that a probe does not stay
         try:
-            taken = await self._probed(asked, taken)
-            read = await self._read(asked, taken)
-            used = [
-                shadow.usage - past + fork.usage
-                for shadow, past, fork in zip(shadows, before, asked, strict=True)
-            ]
+            asked = forks
+            if self.labels.probe:
+                asked = await then(forks, lambda fork: shown(fork, self.labels.probe))
+            words = (self.labels.good, self.labels.bad)
+            read = await then(asked, lambda fork: fork.score(words))
         finally:
-            for fork in asked:
-                fork.close()
+            spent = [closed([fork]) for fork in forks]
+        used = [
+            shadow.usage - past + more
+            for shadow, past, more in zip(shadows, before, spent, strict=True)
+        ]
         return [verdict_of(said, usage) for said, usage in zip(read, used, strict=True)]
 
-    async def _probed(
-        self, asked: Sequence[Branch], taken: list[BudgetExceeded | None]
-    ) -> list[BudgetExceeded | None]:
-        if not self.labels.probe:
-            return taken
-        ready = [fork for fork, t in zip(asked, taken, strict=True) if t is None]
-        probed = iter(await phase(fork.append(self.labels.probe) for fork in ready))
-        return [next(probed) if t is None else t for t in taken]
 
-    async def _read(
-        self, asked: Sequence[Branch], taken: list[BudgetExceeded | None]
-    ) -> list[list[Scored] | BudgetExceeded]:
-        words = (self.labels.good, self.labels.bad)
-        ready = [fork for fork, t in zip(asked, taken, strict=True) if t is None]
-        read = iter(await phase(fork.score(words) for fork in ready))
-        return [next(read) if t is None else t for t in taken]
-
-
-def verdict_of(said: list[Scored] | BudgetExceeded, used: Usage) -> Verdict:
+def verdict_of(said: list[Scored] | Unjudged, used: Usage) -> Verdict:
     """P(good) / (P(good) + P(bad)) from what was scored for the two."""
-    if isinstance(said, BudgetExceeded):
-        return Verdict(failure=f"not judged: {said}", usage=used)
+    if isinstance(said, Unjudged):
+        return unjudged(said, used)
     good, bad = (scored.total for scored in said)
     top = max(good, bad)
     if not math.isfinite(top):

@@ -1,31 +1,74 @@
 """Work on many candidates in phases: the first call for each, then the second for each.
 
 Calls of one phase are asked for in order, so under a budget that binds, who is refused does not
-depend on who was faster in the phase before.
+depend on who was faster in the phase before. And the one place where a verifier's engine that fails
+becomes a stated failure: a run does not end because a judge did.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TypeVar
 
-from ponder.runtime import BudgetExceeded
+from ponder.runtime import Branch, BudgetExceeded, ContextOverflow, ModelError, Usage
+from ponder.verifiers.api import Verdict
 
+S = TypeVar("S")
 T = TypeVar("T")
 
+Unjudged = BudgetExceeded | ModelError | ContextOverflow
+"""Why a call gave nothing to judge by: what is too long for the engine is so for no fault of who
+asks.
+"""
 
-async def phase(jobs: Iterable[Coroutine[object, object, T]]) -> list[T | BudgetExceeded]:
-    """Run all at once, started in order. What the budget refused is in its place; any other failure
-    cancels the rest and is raised.
+
+async def phase(jobs: Iterable[Coroutine[object, object, T]]) -> list[T | Unjudged]:
+    """Run all at once, started in order. What the budget refused, or the engine failed at, is in
+    its place; any other failure cancels the rest and is raised.
     """
 
-    async def one(job: Coroutine[object, object, T]) -> T | BudgetExceeded:
+    async def one(job: Coroutine[object, object, T]) -> T | Unjudged:
         try:
             return await job
-        except BudgetExceeded as error:
+        except (BudgetExceeded, ModelError, ContextOverflow) as error:
             return error
 
     async with asyncio.TaskGroup() as tasks:
         started = [tasks.create_task(one(job)) for job in jobs]
     return [task.result() for task in started]
+
+
+async def then(
+    before: Iterable[S | Unjudged], call: Callable[[S], Coroutine[object, object, T]]
+) -> list[T | Unjudged]:
+    """The next phase, on what came of the one before; what stopped the others stays."""
+    past = list(before)
+    gone = iter(await phase(call(each) for each in past if not isinstance(each, Unjudged)))
+    return [each if isinstance(each, Unjudged) else next(gone) for each in past]
+
+
+async def shown(branch: Branch, text: str) -> Branch:
+    """The branch, with the text behind it."""
+    await branch.append(text)
+    return branch
+
+
+async def forked(branch: Branch) -> Branch:
+    """A fork, to be thrown away. Here, as a dead engine refuses to fork too."""
+    return branch.fork(1)[0]
+
+
+def closed(branches: Iterable[Branch | Unjudged]) -> Usage:
+    """Close those that there are; what they were charged."""
+    used = Usage()
+    for branch in branches:
+        if not isinstance(branch, Unjudged):
+            branch.close()
+            used += branch.usage
+    return used
+
+
+def unjudged(error: Unjudged, used: Usage = Usage()) -> Verdict:
+    kind = "the verifier's engine failed" if isinstance(error, ModelError) else "not judged"
+    return Verdict(failure=f"{kind}: {error}", usage=used)

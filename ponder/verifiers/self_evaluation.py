@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, BudgetExceeded, Engine, Message, Usage
+from ponder.runtime import Branch, BranchPath, Engine, Message
 from ponder.verifiers.api import Candidate, Question, Verdict
 from ponder.verifiers.label_reward import verdict_of
-from ponder.verifiers.phases import phase
+from ponder.verifiers.phases import Unjudged, phase, unjudged
+from ponder.verifiers.sameness import mark
 
 WORDS = ("Yes", "No")
 
@@ -26,7 +27,7 @@ class SelfEvaluation:
 
     async def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Verdict]:
         opened = await phase(self._open(question, candidate) for candidate in candidates)
-        branches = [branch for branch in opened if not isinstance(branch, BudgetExceeded)]
+        branches = [branch for branch in opened if not isinstance(branch, Unjudged)]
         try:
             scored = await phase(branch.score(WORDS) for branch in branches)
             used = [branch.usage for branch in branches]
@@ -35,12 +36,11 @@ class SelfEvaluation:
                 branch.close()
         said = iter(map(verdict_of, scored, used))
         return [
-            verdict_of(branch, Usage()) if isinstance(branch, BudgetExceeded) else next(said)
-            for branch in opened
+            unjudged(branch) if isinstance(branch, Unjudged) else next(said) for branch in opened
         ]
 
     async def _open(self, question: Question, candidate: Candidate) -> Branch:
-        path = self.path.child(candidate.source, candidate.index)
+        path = self.path.child(mark(candidate.text))
         return await self.engine.open(judge_prompt(question, candidate), path=path)
 
 

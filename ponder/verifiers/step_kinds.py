@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from ponder.runtime import BranchPath, Engine, InputError, unknown
 from ponder.verifiers.label_reward import SELF_EVALUATION, LabelReward, Labels
 from ponder.verifiers.process_reward import ProcessReward
+from ponder.verifiers.step_judge import RATING, StepJudge
 from ponder.verifiers.steps import StepVerifier
+from ponder.verifiers.wording import STEP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +18,7 @@ class StepVerifierKind:
     name: str
     summary: str
     source: str
-    """Whose read-out it is: authors and year, and where it was published."""
+    """Authors and paper, in one line."""
     needs: frozenset[str]
     """Capabilities needed of the engine it asks."""
     extra_tokens: int
@@ -42,7 +44,7 @@ STEP_VERIFIERS = {
             name="process_reward",
             summary="a reward or value head of the engine, read at the end of each step",
             source="Lightman et al. 2023, arXiv 2305.20050",
-            needs=frozenset({"heads", "prefix_continuation"}),
+            needs=frozenset({"heads"}),
             extra_tokens=1,
             build=lambda engine, path: ProcessReward(engine=engine, path=path),
         ),
@@ -50,7 +52,7 @@ STEP_VERIFIERS = {
             name="qwen_process_reward",
             summary="the head of Qwen2.5-Math-PRM, with its separator behind each step",
             source="Zhang et al. 2025, arXiv 2501.07301",
-            needs=frozenset({"heads", "prefix_continuation"}),
+            needs=frozenset({"heads"}),
             extra_tokens=1 + len("<extra_0>"),
             build=lambda engine, path: ProcessReward(
                 engine=engine, path=path, separator="<extra_0>"
@@ -71,6 +73,14 @@ STEP_VERIFIERS = {
             needs=frozenset({"prompt_logprobs", "prefix_continuation"}),
             extra_tokens=_most(SELF_EVALUATION),
             build=_labelled(SELF_EVALUATION),
+        ),
+        StepVerifierKind(
+            name="judge_step",
+            summary="the model rates the last step from 0 to 10, in words",
+            source="Yao et al. 2023, arXiv 2305.10601 (the value prompt of Tree of Thoughts)",
+            needs=frozenset({"prefix_continuation"}),
+            extra_tokens=len(STEP.encode()) + RATING.max_tokens,
+            build=lambda engine, path: StepJudge(engine=engine, path=path),
         ),
     )
 }

@@ -91,6 +91,22 @@ def test_judges_that_score_run_too(server: Server) -> None:
     assert result.usage.verifier.scored > 0
 
 
+@pytest.mark.parametrize(
+    "kind", ["judge_pointwise", "judge_rationales", "judge_pairwise", "judge_listwise"]
+)
+def test_judges_in_words_run_too_and_fail_in_words(server: Server, kind: str) -> None:
+    """The script only does sums, so nothing can be read; rationales of a text share a request."""
+    engine = opened(server, "all")
+    server.requests.clear()
+    result = solve(QUESTION, sample(3) | judge(kind) | best(), engine=engine, seed=1)
+    verdicts = [e for e in result.trace.events if e["event"] == "verdict"]
+    assert [e["score"] for e in verdicts] == [None] * 3
+    assert all("in two replies" in e["failure"] for e in verdicts)
+    assert (result.answer, result.status) == ("9", Status.COMPLETE)
+    shared = {body.get("n") for body in server.requests[1:]}
+    assert shared == ({4} if kind == "judge_rationales" else {None})
+
+
 def test_what_an_endpoint_lacks_is_refused_before_a_request(server: Server) -> None:
     engine = opened(server, "none")
     server.requests.clear()

@@ -67,8 +67,9 @@ def test_usage_is_what_the_engine_counted() -> None:
     )
     assert used.policy.decoded == 5 * REPLY
     assert used.policy.scored == used.verifier.decoded == 0
-    assert used.verifier.scored == 5 * len("YesNo")
-    assert result.calls == 10
+    texts = {attempt.candidate.text for attempt in result.candidates}
+    assert used.verifier.scored == len(texts) * len("YesNo")
+    assert result.calls == 5 + len(texts)
     assert result.status is Status.COMPLETE
 
 
@@ -417,7 +418,9 @@ def test_roles_spend_from_one_budget_and_are_told_apart() -> None:
     strategy = sample(3) | judge("self_evaluation", engine="critic") | vote("judge")
     runs = Runtime(engines, equivalence=ExactEquivalence())
     result = asyncio.run(runs.solve("Which?", strategy, seed=1, budget=Budget(tokens=100_000)))
-    assert engines["critic"].stats().scored == result.usage.verifier.scored == 15
+    texts = {attempt.candidate.text for attempt in result.candidates}
+    scored = len(texts) * len("YesNo")
+    assert engines["critic"].stats().scored == result.usage.verifier.scored == scored
     assert engines["policy"].stats().scored == 0
     roles = {(e["role"], e["purpose"]) for e in result.trace.events if e["event"] == "call"}
     assert roles == {("policy", "policy"), ("critic", "verifier")}

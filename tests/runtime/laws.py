@@ -32,6 +32,15 @@ async def opened(engine: Engine, *steps: str | int) -> Branch:
     return await engine.open(TURNS, path=PATH.child(*steps))
 
 
+async def used(engine: Engine, branch: Branch) -> None:
+    """Something that costs: a draw, or where an engine only reads, a read."""
+    if engine.capabilities.decode:
+        await branch.extend(FREE)
+        return
+    await branch.append(" a")
+    await branch.read(engine.capabilities.heads[0])
+
+
 def said(branch: Branch, prompt: int) -> Sequence[int]:
     """Tokens behind the prompt's."""
     return tuple(branch.tokens)[prompt:]

@@ -20,6 +20,7 @@ import in_process
 import pytest
 import torch
 from fault_server import Manner, ScriptedModel, serving
+from reward_server import rewarding
 from rival_servers import llama_cpp, vllm
 from served import served
 from tiny_llama import CONFIG, EOS, tiny
@@ -189,6 +190,12 @@ def scripted_endpoint() -> Iterator[Subject]:
 
 
 @contextmanager
+def reward_endpoint() -> Iterator[Subject]:
+    with rewarding() as server:
+        yield Subject(make=lambda: open_engine("reward:prm", base_url=server.url))
+
+
+@contextmanager
 def ponder_server(behind: Start, ending: Sampling) -> Iterator[Subject]:
     with behind() as subject:
         engine = subject.make()
@@ -233,6 +240,8 @@ ENTRIES = [
     Entry(name="replay of own", start=lambda: recorded(own_torch)),
     Entry(name="replay of openai", start=lambda: recorded(scripted_endpoint)),
     Entry(name="openai: scripted", start=scripted_endpoint),
+    Entry(name="reward", start=reward_endpoint),
+    Entry(name="replay of reward", start=lambda: recorded(reward_endpoint)),
     Entry(name="openai: ponder, own", start=lambda: ponder_server(own_torch, END_NOW)),
     Entry(
         name="openai: ponder, scripted",

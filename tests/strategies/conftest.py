@@ -45,8 +45,10 @@ class Alone:
     def verifier(self, name: str, *, engine: str = "policy") -> Verifier:
         return self.verifiers.get(name) or verifier_kind(name).build(self.policy, self.path)
 
-    def step_verifier(self, name: str, *, engine: str = "policy") -> StepVerifier:
-        return step_verifier_kind(name).build(self.policy, self.path.child("steps"))
+    def step_verifier(
+        self, name: str, *, engine: str = "policy", place: str = "steps"
+    ) -> StepVerifier:
+        return step_verifier_kind(name).build(self.policy, self.path.child(place))
 
     def record(self, event: str, **fields: object) -> None:
         self.events.append({"event": event, **fields})

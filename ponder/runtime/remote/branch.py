@@ -1,33 +1,19 @@
-"""A branch kept as text: its past is sent with each call, so forking and rewinding cost nothing
-here. Its journal is counted in Unicode code points.
-"""
+"""A branch kept as text that draws and scores at an endpoint."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ponder.runtime.errors import CapabilityError, InputError, PonderError
-from ponder.runtime.gate import Gate
+from ponder.runtime.errors import InputError, PonderError
 from ponder.runtime.remote.batch import Member, ended
 from ponder.runtime.remote.growing import Growing
 from ponder.runtime.remote.history import History
+from ponder.runtime.remote.text_branch import TextBranch
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.tokens import check_range, moved
-from ponder.runtime.values import (
-    Delta,
-    Finish,
-    Logits,
-    Pooling,
-    Sampling,
-    Scored,
-    Segment,
-    SpliceMode,
-    Usage,
-)
+from ponder.runtime.values import Delta, Finish, Sampling, Scored, Segment, Usage
 
 if TYPE_CHECKING:
     from ponder.runtime.remote.engine import RemoteEngine
@@ -36,7 +22,7 @@ NOTHING = Segment(text="", tokens=(), logprobs=(), finish=Finish.BUDGET, usage=U
 """What is drawn when it is too late."""
 
 
-class RemoteBranch:
+class RemoteBranch(TextBranch):
     """A `Branch` of a `RemoteEngine`."""
 
     def __init__(
@@ -47,45 +33,16 @@ class RemoteBranch:
         parent: RemoteBranch | None = None,
         family: object | None = None,
     ) -> None:
-        self.path = path
-        self.usage = Usage()
+        super().__init__(engine, path, history, parent)
         self._engine = engine
-        self._history = history
-        self._parent = parent
-        self._own = history.length if parent else 0
         self._family = family
         """Equal for branches of one fork that are still as they were forked, or extended alike."""
-        self._forks = 0
         self._asking: Member | None = None
         """What `extend` or `stream` under way waits for."""
-        self._gate = Gate(path, engine.name, engine.check_open)
-        self.pin, self.unpin = self._gate.pin, self._gate.unpin
-        engine.adopt(+1)
 
-    @property
-    def tokens(self) -> Sequence[int]:
-        return tuple(map(ord, self._history.journal))
-
-    @property
-    def tail(self) -> Sequence[int]:
-        return self.tokens[self._own :]
-
-    @property
-    def text(self) -> str:
-        return self._history.said
-
-    @property
-    def resent(self) -> int:
-        return self._history.tokens
-
-    def fork(self, n: int) -> list[RemoteBranch]:
-        self._gate.check_forks(n)
-        ordinal, self._forks = self._forks, self._forks + 1
+    def _children(self, paths: Sequence[BranchPath]) -> Sequence[Self]:
         family = object()
-        return [
-            RemoteBranch(self._engine, self.path.child(ordinal, i), self._history, self, family)
-            for i in range(n)
-        ]
+        return [type(self)(self._engine, path, self._history, self, family) for path in paths]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         with self._gate.call("extend"):
@@ -126,10 +83,6 @@ class RemoteBranch:
         yield Delta(text=segment.text.removeprefix(given))
         yield Delta(text="", segment=segment)
 
-    async def append(self, text: str) -> None:
-        self._gate.check("append to")
-        self._say(text)
-
     async def score(self, continuations: Sequence[str]) -> list[Scored]:
         with self._gate.call("score"):
             scored = await self._engine.score(self.path, self._history, continuations)
@@ -137,64 +90,14 @@ class RemoteBranch:
         self._gate.check_open()
         return list(scored.results)
 
-    async def logits(self) -> Logits:
-        raise self._untold("logits")
-
-    async def span_logits(self, start: int, stop: int) -> list[Logits]:
-        raise self._untold("logits")
-
     async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
         raise self._untold(f"hidden states, as head {head!r} reads,")
 
-    async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
-        raise self._untold("hidden states")
-
-    def rewind(self, to: int) -> None:
-        most = self._history.length
-        self._gate.check_rewind(to, most)
-        self._edit(to, most, "")
-
-    async def splice(
-        self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
-    ) -> None:
-        self._gate.check_edit("splice", mode)
-        check_range(start, stop, self._history.length, len(text))
-        self._edit(start, stop, text)
-
-    async def join(
-        self, others: Sequence[RemoteBranch], mode: SpliceMode = SpliceMode.REENCODE
-    ) -> None:
-        self._gate.check_edit("join others to", mode)
-        for other in others:
-            other._gate.check("join")
-        forks = all(other._parent is self for other in others)
-        self._gate.check_kin([other.path for other in others], forks=forks)
-        self._say("".join(other._history.journal[other._own :] for other in others))
-
-    def share(self, others: Sequence[RemoteBranch]) -> None:
-        raise self._gate.no_live_views()
-
     def close(self) -> None:
         """A decode under way ends with what has come."""
-        if self._gate.close():
-            self._engine.adopt(-1)
-            if self._asking is not None:
-                self._asking.settle()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _untold(self, what: str) -> CapabilityError:
-        self._gate.check_open()
-        return CapabilityError(f"{self._engine.name!r} tells no {what}; take an engine that does")
+        super().close()
+        if self._asking is not None:
+            self._asking.settle()
 
     def _late(self, deadline: float | None) -> bool:
         return deadline is not None and self._engine.clock() >= deadline
@@ -264,14 +167,6 @@ class RemoteBranch:
             confidences=tuple(growing.confidences),
         )
 
-    def _say(self, text: str) -> None:
-        self._history = self._history.and_then(text)
-
     def _edit(self, start: int, stop: int, text: str) -> None:
-        self._history = self._history.with_text(start, stop, text)
-        self._own = moved(self._own, start, stop, len(text))
+        super()._edit(start, stop, text)
         self._family = None
-
-    def _charge(self, usage: Usage) -> None:
-        self.usage += usage
-        self._engine.charge(usage)

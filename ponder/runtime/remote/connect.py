@@ -54,16 +54,16 @@ def connect(
 
 
 async def _find(where: Endpoint, model: str, again: bool) -> Abilities:
-    listed, version = await _listed(where, model), await _version(where)
+    entry, version = await listed(where, model), await _version(where)
     found = None if again else load(where, model, version, now=time.time())
     if found is None:
-        context = (listed.max_model_len or listed.context_length) if listed else None
+        context = (entry.max_model_len or entry.context_length) if entry else None
         found = await find_out(where, model, version=version, context_length=context)
         remember(where, model, found)
     return found
 
 
-async def _listed(where: Endpoint, model: str) -> Listed | None:
+async def listed(where: Endpoint, model: str) -> Listed | None:
     """The model's entry; None where the endpoint lists none at all."""
     try:
         entries = await models(where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
@@ -17,22 +17,15 @@ from ponder.runtime.remote.body import Manner
 from ponder.runtime.remote.branch import RemoteBranch
 from ponder.runtime.remote.cache import remember
 from ponder.runtime.remote.counting import estimate_prompt
+from ponder.runtime.remote.counts import Counts
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.history import History
 from ponder.runtime.remote.scoring import Results, rendered, score
 from ponder.runtime.seeds import BranchPath, philox
-from ponder.runtime.stats import EngineStats, EngineTime
-from ponder.runtime.values import Capabilities, Prompt, Usage
+from ponder.runtime.values import Capabilities, Prompt
 
 _SEEDS = 2**31
 """What every endpoint takes: a signed word of 32 bits, not negative."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Counts:
-    usage: Usage = Usage()
-    branches: int = 0
-    closed: bool = False
 
 
 class RemoteEngine:
@@ -62,7 +55,9 @@ class RemoteEngine:
         self.capabilities: Capabilities = replace(
             known, logprobs=self.manner.logprobs, confidence=self.manner.confidence
         )
-        self._counts = _Counts()
+        self._counts = Counts(name=self.name)
+        self.check_open, self.charge = self._counts.check_open, self._counts.charge
+        self.adopt, self.stats = self._counts.adopt, self._counts.stats
         self._gatherings: WeakKeyDictionary[asyncio.AbstractEventLoop, Gathering] = (
             WeakKeyDictionary()
         )
@@ -90,42 +85,11 @@ class RemoteEngine:
     def clock(self) -> float:
         return time.monotonic()
 
-    def stats(self) -> EngineStats:
-        used = self._counts.usage
-        return EngineStats(
-            prefilled=used.prompt - used.cached,
-            cached=used.cached,
-            decoded=used.decoded,
-            opened=0,
-            scored=used.scored,
-            recomputed=0,
-            dropped=0,
-            computed=used.tokens - used.cached,
-            time=EngineTime(),
-            steps=0,
-            pages=0,
-            pages_held=0,
-            pages_shared=0,
-            evicted=0,
-            preempted=0,
-            branches=self._counts.branches,
-        )
-
     async def close(self) -> None:
         """Connections stay with the loop, for the endpoint's other engines, until it ends."""
         self._counts.closed = True
         for member in list(self._members):
             member.settle(ModelError(f"engine {self.name!r} is closed"))
-
-    def check_open(self) -> None:
-        if self._counts.closed:
-            raise ModelError(f"engine {self.name!r} is closed")
-
-    def charge(self, usage: Usage) -> None:
-        self._counts.usage += usage
-
-    def adopt(self, change: int) -> None:
-        self._counts.branches += change
 
     def seed(self, path: BranchPath, position: int) -> tuple[int, int]:
         """The seed of a draw, and the branch's place among its siblings, which have neighbouring

@@ -15,6 +15,7 @@ from ponder.runtime import (
 )
 
 
+@needs("decode")
 async def test_rewinding_to_the_prompt_undoes_a_reply(engine: Engine) -> None:
     branch = await opened(engine)
     mark = len(branch.tokens)

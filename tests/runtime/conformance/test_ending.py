@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from laws import FREE, GREEDY, LONG, ONE, PATH, TURNS, opened
+from laws import FREE, GREEDY, LONG, ONE, PATH, TURNS, needs, opened, used
 from subjects import Subject
 
 from ponder.runtime import Branch, BranchClosed, Engine, Finish, InputError, ModelError
@@ -45,6 +45,7 @@ async def begun(branch: Branch) -> asyncio.Task[Any]:
     return task
 
 
+@needs("decode")
 async def test_cancelling_keeps_what_was_drawn(engine: Engine) -> None:
     branch = await opened(engine)
     prompt, before = len(branch.tokens), branch.usage
@@ -54,10 +55,10 @@ async def test_cancelling_keeps_what_was_drawn(engine: Engine) -> None:
     with suppress(asyncio.CancelledError):
         await task
     assert branch.text == engine.spell(branch.tokens[prompt:])
-    used = branch.usage - before
+    charged = branch.usage - before
     if engine.capabilities.token_ids:
-        assert used.decoded == len(branch.tokens) - prompt
-    assert used.decoded <= LONG.max_tokens
+        assert charged.decoded == len(branch.tokens) - prompt
+    assert charged.decoded <= LONG.max_tokens
     if not engine.capabilities.prefix_continuation:
         branch.rewind(prompt)
     kept = tuple(branch.tokens)
@@ -65,6 +66,7 @@ async def test_cancelling_keeps_what_was_drawn(engine: Engine) -> None:
     assert tuple(branch.tokens) == kept + segment.tokens
 
 
+@needs("decode")
 async def test_cancelling_twice_is_cancelling(engine: Engine) -> None:
     branch = await opened(engine)
     prompt = len(branch.tokens)
@@ -81,8 +83,8 @@ async def test_cancelling_twice_is_cancelling(engine: Engine) -> None:
 
 async def test_a_closed_branch_refuses_everything(engine: Engine) -> None:
     branch = await opened(engine)
-    segment = await branch.extend(FREE)
-    used = branch.usage
+    await used(engine, branch)
+    text, charged = branch.text, branch.usage
     branch.close()
     branch.close()
     for call in QUICK:
@@ -91,7 +93,7 @@ async def test_a_closed_branch_refuses_everything(engine: Engine) -> None:
     for work in CALLS:
         with pytest.raises(BranchClosed, match="laws"):
             await work(branch)
-    assert (branch.text, branch.usage, branch.path) == (segment.text, used, PATH)
+    assert (branch.text, branch.usage, branch.path) == (text, charged, PATH)
 
 
 async def test_a_block_closes_its_branch(engine: Engine) -> None:
@@ -102,6 +104,7 @@ async def test_a_block_closes_its_branch(engine: Engine) -> None:
         branch.fork(1)
 
 
+@needs("decode")
 async def test_closing_under_way_ends_a_decode(engine: Engine) -> None:
     branch = await opened(engine)
     prompt = len(branch.tokens)
@@ -114,6 +117,7 @@ async def test_closing_under_way_ends_a_decode(engine: Engine) -> None:
     assert branch.usage.decoded <= LONG.max_tokens
 
 
+@needs("decode")
 async def test_closing_under_way_ends_a_stream(engine: Engine) -> None:
     branch = await opened(engine)
     deltas = []
@@ -127,6 +131,7 @@ async def test_closing_under_way_ends_a_stream(engine: Engine) -> None:
     assert "".join(delta.text for delta in deltas) == last.text == branch.text
 
 
+@needs("decode")
 async def test_a_second_call_on_a_branch_is_refused(engine: Engine) -> None:
     branch = await opened(engine)
     task = await begun(branch)
@@ -149,13 +154,14 @@ async def test_a_closed_engine_refuses_everything(engine: Engine, subject: Subje
     await engine.close()
     await engine.close()
     with pytest.raises(ModelError, match="closed"):
-        await branch.extend(FREE)
+        await used(engine, branch)
     with pytest.raises(ModelError, match="closed"):
         await engine.open(TURNS, path=PATH)
     branch.close()
     assert engine.stats().branches == 0
 
 
+@needs("decode")
 async def test_closing_an_engine_fails_calls_under_way(engine: Engine, subject: Subject) -> None:
     if subject.shared:
         pytest.skip("it takes a minute to make another")

@@ -12,6 +12,7 @@ from ponder.runtime import Engine, Finish, Message, Sampling, Usage
 
 
 @pytest.mark.parametrize("most", [1, 3, 7])
+@needs("decode")
 async def test_no_more_than_max_tokens_are_drawn(engine: Engine, most: int) -> None:
     branch = await opened(engine)
     segment = await branch.extend(Sampling(max_tokens=most))
@@ -23,6 +24,7 @@ async def test_no_more_than_max_tokens_are_drawn(engine: Engine, most: int) -> N
         assert len(segment.tokens) == most
 
 
+@needs("decode")
 async def test_the_end_of_a_turn_is_told(engine: Engine, subject: Subject) -> None:
     branch = await engine.open(BRIEF, path=PATH)
     segment = await branch.extend(subject.ending)
@@ -33,6 +35,7 @@ async def test_the_end_of_a_turn_is_told(engine: Engine, subject: Subject) -> No
         assert engine.spell(segment.tokens[:-1]) == engine.spell(segment.tokens) == segment.text
 
 
+@needs("decode")
 async def test_a_stop_string_ends_it_across_tokens(engine: Engine) -> None:
     whole = (await (await opened(engine)).extend(Sampling(max_tokens=12, temperature=0))).text
     tried = 0
@@ -55,6 +58,7 @@ async def test_a_stop_string_ends_it_across_tokens(engine: Engine) -> None:
     assert tried
 
 
+@needs("decode")
 async def test_the_first_of_several_stops_ends_it(engine: Engine) -> None:
     whole = (await (await opened(engine)).extend(Sampling(max_tokens=12, temperature=0))).text
     early, late = (s for s in (whole[2:4], whole[-3:-1]))
@@ -69,7 +73,7 @@ async def test_the_first_of_several_stops_ends_it(engine: Engine) -> None:
         assert len(segment.text) == first
 
 
-@needs("token_ids")
+@needs("token_ids", "decode")
 async def test_what_is_forbidden_is_not_drawn(engine: Engine) -> None:
     first = (await (await opened(engine)).extend(Sampling(max_tokens=1, temperature=0))).tokens[0]
     bias = ((first, -math.inf),)
@@ -79,6 +83,7 @@ async def test_what_is_forbidden_is_not_drawn(engine: Engine) -> None:
         assert first not in (await branch.extend(params)).tokens
 
 
+@needs("decode")
 async def test_a_deadline_that_has_passed_draws_nothing(engine: Engine) -> None:
     branch = await opened(engine)
     before, counted = branch.usage, engine.stats()
@@ -92,7 +97,7 @@ async def test_a_deadline_that_has_passed_draws_nothing(engine: Engine) -> None:
     assert (await branch.extend(ONE)).usage.decoded == 1
 
 
-@needs("context_length", "token_ids")
+@needs("context_length", "token_ids", "decode")
 async def test_a_full_context_ends_it(engine: Engine) -> None:
     most = engine.capabilities.context_length or 0
     if most > 4096:
@@ -107,7 +112,7 @@ async def test_a_full_context_ends_it(engine: Engine) -> None:
         assert (await branch.extend(FREE)).tokens == ()
 
 
-@needs("prefix_continuation")
+@needs("prefix_continuation", "decode")
 async def test_a_branch_goes_on_from_what_it_said(engine: Engine) -> None:
     parts, whole = [await opened(engine) for _ in range(2)]
     first = await parts.extend(Sampling(max_tokens=3, temperature=0))
@@ -120,7 +125,7 @@ async def test_a_branch_goes_on_from_what_it_said(engine: Engine) -> None:
         assert segment.text.startswith(first.text)
 
 
-@needs("prefix_continuation")
+@needs("prefix_continuation", "decode")
 async def test_a_branch_goes_on_from_what_it_was_given(engine: Engine) -> None:
     branch = await opened(engine)
     before = branch.usage

@@ -20,6 +20,7 @@ async def test_children_have_paths_below_their_parents(engine: Engine) -> None:
         assert (child.tokens, child.text, list(child.tail)) == (root.tokens, root.text, [])
 
 
+@needs("decode")
 async def test_children_go_their_own_ways(engine: Engine) -> None:
     root = await opened(engine)
     prompt = tuple(root.tokens)
@@ -36,6 +37,7 @@ async def test_children_go_their_own_ways(engine: Engine) -> None:
     assert (await idle.extend(FREE)).text == idle.text
 
 
+@needs("decode")
 async def test_forks_of_one_branch_draw_differently(engine: Engine) -> None:
     root = await opened(engine)
     drawn = await asyncio.gather(*(fork.extend(FREE) for fork in root.fork(8)))
@@ -71,6 +73,7 @@ async def test_there_is_at_least_one_fork(engine: Engine) -> None:
     assert branch.fork(1)[0].path == PATH.child(0, 0)
 
 
+@needs("decode")
 async def test_sixty_four_at_once(engine: Engine) -> None:
     """Nobody's draw depends on who else draws, where draws come from paths."""
     branches = [await opened(engine, i) for i in range(64)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from laws import FREE, ONE, PATH, TURNS, opened
+from laws import FREE, ONE, PATH, TURNS, needs, opened, used
 from subjects import Subject
 
 from ponder.runtime import CapabilityError, ContextOverflow, Engine, Message, Usage
@@ -17,11 +17,11 @@ async def test_a_prompt_costs_what_it_counts(engine: Engine) -> None:
         assert branch.usage.prompt == len(branch.tokens) == counted
         return
     assert branch.usage == Usage(), "nothing is charged before it is sent"
-    segment = await branch.extend(FREE)
-    assert segment.usage.prompt > 0
-    assert branch.usage == segment.usage
+    await used(engine, branch)
+    assert branch.usage.prompt > 0
 
 
+@needs("decode")
 async def test_text_is_what_the_tokens_spell(engine: Engine) -> None:
     branch = await opened(engine)
     prompt = len(branch.tokens)
@@ -31,6 +31,7 @@ async def test_text_is_what_the_tokens_spell(engine: Engine) -> None:
     assert segment.tokens == tuple(branch.tokens[prompt:])
 
 
+@needs("decode")
 async def test_raw_text_is_taken_or_refused(engine: Engine) -> None:
     branch = await engine.open("Once upon", path=PATH)
     try:
@@ -42,6 +43,7 @@ async def test_raw_text_is_taken_or_refused(engine: Engine) -> None:
     assert branch.usage.decoded > 0
 
 
+@needs("decode")
 async def test_a_prompt_beyond_the_context_is_refused(engine: Engine, subject: Subject) -> None:
     words = " a" * subject.overlong
     turns = [Message(role="user", content=words)]
@@ -64,6 +66,6 @@ async def test_an_unknown_adapter_is_refused(engine: Engine) -> None:
 
 async def test_the_clock_goes_forward(engine: Engine) -> None:
     before = engine.clock()
-    await (await opened(engine)).extend(FREE)
+    await used(engine, await opened(engine))
     assert engine.clock() >= before
     assert engine.name

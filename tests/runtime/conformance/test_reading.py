@@ -12,6 +12,7 @@ from laws import CLOSE, FREE, GREEDY, alike, log_softmax, needs, opened
 from ponder.runtime import Branch, CapabilityError, Engine, InputError, Sampling, Usage
 
 
+@needs("decode")
 async def test_log_probabilities_are_told_or_not(engine: Engine) -> None:
     segment = await (await opened(engine)).extend(FREE)
     if not engine.capabilities.logprobs:
@@ -110,13 +111,26 @@ async def test_heads_are_read_by_name(engine: Engine) -> None:
     with pytest.raises(CapabilityError, match="'no such head'"):
         await branch.read("no such head")
     assert branch.usage.scored == 0
+    await branch.append(" a")
     for head in engine.capabilities.heads:
+        before = branch.usage.scored
+        (one,), (two,) = [await branch.read(head) for _ in range(2)]
+        assert one == pytest.approx(two, abs=CLOSE)
+        assert branch.usage.scored == before + 2
+        if not engine.capabilities.token_ids:
+            with pytest.raises(CapabilityError, match="start"):
+                await branch.read(head, 0)
+
+
+@needs("heads", "token_ids")
+async def test_heads_are_read_at_every_token(engine: Engine) -> None:
+    for head in engine.capabilities.heads:
+        branch = await opened(engine)
         outputs = await branch.read(head, 0)
         assert len(outputs) == len(branch.tokens) == branch.usage.scored
         assert len(set(outputs)) > 1
         (last,) = await branch.read(head)
         assert last == pytest.approx(outputs[-1], abs=CLOSE)
-        branch = await opened(engine)
 
 
 async def test_readings_that_are_not_declared_are_refused(engine: Engine) -> None:

@@ -15,12 +15,13 @@ CHI_SQUARE_999 = {1: 10.8, 2: 13.8, 3: 16.3, 4: 18.5, 5: 20.5, 6: 22.5, 7: 24.3,
 """Values that a chi-square variable exceeds once in a thousand, by degrees of freedom."""
 
 
+@needs("decode")
 async def test_temperature_zero_repeats_itself(engine: Engine) -> None:
     texts = {(await (await opened(engine, i)).extend(GREEDY)).text for i in range(3)}
     assert len(texts) == 1
 
 
-@needs("seed")
+@needs("seed", "decode")
 async def test_equal_paths_draw_alike_and_others_do_not(engine: Engine) -> None:
     drawn = [(await (await opened(engine, i)).extend(FREE)).tokens for i in range(6)]
     again = [(await (await opened(engine, i)).extend(FREE)).tokens for i in range(6)]
@@ -34,20 +35,22 @@ async def greedy_under(engine: Engine, params: Sampling) -> None:
         assert (await (await opened(engine, i)).extend(params)).text == greedy
 
 
-@needs("top_k")
+@needs("top_k", "decode")
 async def test_top_k_of_one_is_greedy(engine: Engine) -> None:
     await greedy_under(engine, Sampling(max_tokens=8, temperature=1.5, top_k=1))
 
 
-@needs("min_p")
+@needs("min_p", "decode")
 async def test_min_p_near_one_is_greedy(engine: Engine) -> None:
     await greedy_under(engine, Sampling(max_tokens=8, temperature=1.5, min_p=0.9999))
 
 
+@needs("decode")
 async def test_top_p_near_zero_is_greedy(engine: Engine) -> None:
     await greedy_under(engine, Sampling(max_tokens=8, temperature=1.5, top_p=1e-6))
 
 
+@needs("decode")
 async def test_settings_that_are_not_declared_are_refused(engine: Engine) -> None:
     can = engine.capabilities
     settings = [
@@ -67,7 +70,7 @@ async def test_settings_that_are_not_declared_are_refused(engine: Engine) -> Non
         assert (await opened(engine)).usage == Usage()
 
 
-@needs("logits")
+@needs("logits", "decode")
 async def test_draws_follow_the_model(engine: Engine) -> None:
     """Chi-square at one in a thousand (the seed is fixed, so it holds or not), over the likeliest
     tokens and the rest.
@@ -86,7 +89,7 @@ async def test_draws_follow_the_model(engine: Engine) -> None:
     assert statistic < CHI_SQUARE_999[len(cells) - 1]
 
 
-@needs("logits")
+@needs("logits", "decode")
 async def test_the_greedy_token_has_the_highest_logit(engine: Engine) -> None:
     branch = await opened(engine)
     for _ in range(4):

@@ -7,6 +7,7 @@ from laws import FREE, GREEDY, LONG, needs, opened
 from ponder.runtime import Engine, Finish, Sampling
 
 
+@needs("decode")
 async def test_pieces_join_to_what_extend_gives(engine: Engine) -> None:
     whole, parts = [await opened(engine) for _ in range(2)]
     params = FREE if engine.capabilities.seed else GREEDY
@@ -21,13 +22,14 @@ async def test_pieces_join_to_what_extend_gives(engine: Engine) -> None:
     assert last.segment.usage.decoded == segment.usage.decoded
 
 
-@needs("stream")
+@needs("stream", "decode")
 async def test_pieces_come_as_they_are_drawn(engine: Engine) -> None:
     branch = await opened(engine)
     deltas = [delta async for delta in branch.stream(LONG)]
     assert len([delta for delta in deltas if delta.text]) > 1
 
 
+@needs("decode")
 async def test_a_stop_string_is_in_the_pieces(engine: Engine) -> None:
     whole = (await (await opened(engine)).extend(GREEDY)).text
     stop = next(c for c in whole[2:] if c != "\ufffd")
@@ -41,6 +43,7 @@ async def test_a_stop_string_is_in_the_pieces(engine: Engine) -> None:
     assert stop in last.text
 
 
+@needs("decode")
 async def test_a_stream_that_is_left_keeps_what_came(engine: Engine) -> None:
     branch = await opened(engine)
     prompt = len(branch.tokens)

@@ -2,6 +2,7 @@
 stream under one budget, recorded so that every number can be recomputed.
 """
 
+from ponder.orchestrator.adaptive import DrawingSettings, adaptive_best_of, pruned, route
 from ponder.orchestrator.budget import Budget
 from ponder.orchestrator.checking import check
 from ponder.orchestrator.conditions import Condition, Metric
@@ -11,6 +12,7 @@ from ponder.orchestrator.dsl import (
     best_of,
     best_score,
     judge,
+    mean_score,
     parallel,
     sample,
     step,
@@ -61,6 +63,7 @@ __all__ = [
     "Catalogue",
     "Condition",
     "Cost",
+    "DrawingSettings",
     "Edge",
     "Expression",
     "Graph",
@@ -85,6 +88,7 @@ __all__ = [
     "When",
     "ab_mcts",
     "ab_mcts_m",
+    "adaptive_best_of",
     "agreement",
     "astar",
     "beam",
@@ -105,6 +109,7 @@ __all__ = [
     "kept_question",
     "load_strategy",
     "mcts",
+    "mean_score",
     "mermaid",
     "name_of",
     "nodes",
@@ -113,6 +118,7 @@ __all__ = [
     "plan",
     "plan_data",
     "plan_table",
+    "pruned",
     "read_keys",
     "read_trace",
     "rebase",
@@ -120,6 +126,7 @@ __all__ = [
     "result_data",
     "result_line",
     "rewritten",
+    "route",
     "sample",
     "serve",
     "served_strategies",

@@ -12,6 +12,7 @@ from ponder.runtime import InputError
 from ponder.strategies import (
     AbMcts,
     AbMctsM,
+    AdaptiveBestOf,
     AStar,
     Beam,
     Best,
@@ -19,6 +20,7 @@ from ponder.strategies import (
     Judge,
     Mcts,
     Port,
+    Pruned,
     Rebase,
     Sample,
     Strategy,
@@ -27,6 +29,8 @@ from ponder.strategies import (
 
 METHODS: dict[str, type[Any]] = {
     "sample": Sample,
+    "adaptive_best_of": AdaptiveBestOf,
+    "pruned": Pruned,
     "beam": Beam,
     "dvts": Dvts,
     "rebase": Rebase,
@@ -41,6 +45,8 @@ METHODS: dict[str, type[Any]] = {
 # The setting that is given by place in Python.
 LEADING = {
     "sample": "n",
+    "adaptive_best_of": "most",
+    "pruned": "n",
     "beam": "verifier",
     "dvts": "verifier",
     "rebase": "verifier",
@@ -115,6 +121,17 @@ def operations() -> tuple[Operation, ...]:
                 _structural("condition", "METRIC < <= > >= NUMBER"),
                 _structural("then", "strategy"),
                 _structural("otherwise", "strategy"),
+            ),
+        ),
+        Operation(
+            name="route",
+            takes=candidates,
+            gives=anything,
+            description="Choose one of several ways by the bin that a metric falls into.",
+            parameters=(
+                _structural("by", "METRIC"),
+                _structural("bins", "list of rising numbers in [0, 1]"),
+                _structural("arms", "list of strategies, one more than bins"),
             ),
         ),
     )

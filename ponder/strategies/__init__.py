@@ -1,9 +1,11 @@
 """Methods: one a file, each a frozen dataclass of settings that maps a stream to a stream."""
 
+from ponder.strategies.adaptive import AdaptiveBestOf
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port, Strategy
 from ponder.strategies.best import Best
 from ponder.strategies.judge import Judge
 from ponder.strategies.prompting import ask
+from ponder.strategies.pruning import Pruned
 from ponder.strategies.sample import Sample
 from ponder.strategies.search.abmcts import AbMcts
 from ponder.strategies.search.abmcts_mixed import AbMctsM
@@ -19,6 +21,7 @@ __all__ = [
     "AStar",
     "AbMcts",
     "AbMctsM",
+    "AdaptiveBestOf",
     "Answer",
     "Beam",
     "Best",
@@ -30,6 +33,7 @@ __all__ = [
     "Load",
     "Mcts",
     "Port",
+    "Pruned",
     "Rebase",
     "Sample",
     "Stored",

@@ -6,6 +6,7 @@ from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
+from ponder.verifiers.restart import platt
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
 from ponder.verifiers.steps import StepVerifier
 
@@ -27,6 +28,7 @@ __all__ = [
     "canonical",
     "extract",
     "group",
+    "platt",
     "step_verifier_kind",
     "verifier_kind",
 ]

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from ponder.runtime import BranchPath, Engine, InputError, unknown
 from ponder.verifiers.api import Verifier
 from ponder.verifiers.likelihood import Likelihood
+from ponder.verifiers.restart import Restart
 from ponder.verifiers.self_evaluation import SelfEvaluation
+from ponder.verifiers.step_kinds import STEP_VERIFIERS
 
 # The wording around question and solution, the chat template and the scored words, in characters:
 # no tokenizer makes more tokens than that.
@@ -46,6 +48,17 @@ VERIFIERS = {
             calls=1,
             tokens=lambda prompt, candidate: prompt + candidate + _SELF_EVALUATION_WORDING,
             build=lambda engine, path: SelfEvaluation(engine=engine, path=path),
+        ),
+        VerifierKind(
+            name="restart",
+            summary="the model's probability of No against Yes when asked if starting again would "
+            "be better",
+            needs=STEP_VERIFIERS["restart"].needs,
+            calls=1,
+            tokens=lambda prompt, candidate: (
+                prompt + candidate + STEP_VERIFIERS["restart"].extra_tokens
+            ),
+            build=lambda engine, path: Restart(engine=engine, path=path),
         ),
     )
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ponder.runtime import BranchPath, Engine, InputError, unknown
 from ponder.verifiers.label_reward import SELF_EVALUATION, LabelReward, Labels
 from ponder.verifiers.process_reward import ProcessReward
+from ponder.verifiers.restart import RESTART
 from ponder.verifiers.steps import StepVerifier
 
 
@@ -65,6 +66,14 @@ STEP_VERIFIERS = {
             needs=frozenset({"prompt_logprobs", "prefix_continuation"}),
             extra_tokens=_most(SELF_EVALUATION),
             build=_labelled(SELF_EVALUATION),
+        ),
+        StepVerifierKind(
+            name="restart",
+            summary="the model's probability of No against Yes when asked if starting again would "
+            "be better",
+            needs=frozenset({"prompt_logprobs", "prefix_continuation"}),
+            extra_tokens=_most(RESTART),
+            build=_labelled(RESTART),
         ),
     )
 }

@@ -97,7 +97,9 @@ def test_equal_seeds_give_equal_traces(name: str, share: float | None) -> None:
             assert runs[0].usage.tokens <= int(most * (share or 0))
 
 
-@pytest.mark.parametrize("doubts", [sure, lambda _: None, lambda _: 0.5], ids=["sure", "no", "even"])
+@pytest.mark.parametrize(
+    "doubts", [sure, lambda _: None, lambda _: 0.5], ids=["sure", "no", "even"]
+)
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_plan_bounds_what_it_costs(name: str, doubts: Any) -> None:
     most = plan(STRATEGIES[name], doubter()).total
@@ -107,7 +109,7 @@ def test_the_plan_bounds_what_it_costs(name: str, doubts: Any) -> None:
         assert spent.calls <= most.calls
 
 
-@pytest.mark.parametrize("tokens", [1, 20, 60, 100, 200])
+@pytest.mark.parametrize("tokens", [1, 20, 60, 90, 100])
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_small_budgets_give_the_best_so_far(name: str, tokens: int) -> None:
     result = solved(STRATEGIES[name], budget=Budget(tokens=tokens))
@@ -151,8 +153,8 @@ def test_it_stops_at_the_first_that_is_good_enough(at_once: int) -> None:
     stopped = set()
     for seed in range(8):
         everyone = made(solved(sample(6, **SHORT) | judge("restart") | best(), seed=seed))
-        good = next((i for i, _, q in everyone if q is not None and q >= 0.7), 5)
-        strategy = adaptive_best_of(6, threshold=0.7, parallel=at_once, name="sample", **SHORT)
+        good = next((i for i, _, q in everyone if q is not None and q >= 0.6), 5)
+        strategy = adaptive_best_of(6, threshold=0.6, parallel=at_once, name="sample", **SHORT)
         for salt in range(2):
             found = solved(strategy | best(), doubter(shuffled(salt)), seed=seed)
             assert made(found) == everyone[: good + 1]
@@ -259,7 +261,8 @@ def test_nothing_is_pruned_for_want_of_a_score() -> None:
 @given(
     at=st.sets(st.integers(1, 25), min_size=1, max_size=5).map(lambda s: tuple(sorted(s))),
     stop=st.lists(
-        st.sampled_from([", so", "so \\b", "}", "cc,", "I think", "ab", "a", "{3", "zz"]), max_size=3
+        st.sampled_from([", so", "so \\b", "}", "cc,", "I think", "ab", "a", "{3", "zz"]),
+        max_size=3,
     ).map(tuple),
     seed=st.integers(0, 10**6),
 )
@@ -303,7 +306,9 @@ def test_a_route_is_a_chain_of_whens() -> None:
     assert from_yaml(written) == routed
 
 
-@pytest.mark.parametrize(("score", "arm"), [(0.1, "1"), (0.3, "2"), (0.5, "2"), (0.6, "3"), (1, "3")])
+@pytest.mark.parametrize(
+    ("score", "arm"), [(0.1, "1"), (0.3, "2"), (0.5, "2"), (0.6, "3"), (1, "3")]
+)
 def test_a_route_goes_by_the_bin(score: float, arm: str) -> None:
     """A border belongs to the bin above it."""
     arms = [
@@ -359,7 +364,7 @@ def test_bad_settings_are_refused(make: Any, wrong: str) -> None:
 @pytest.mark.parametrize(
     ("written", "wrong"),
     [
-        ("route: {by: mean, bins: [0.5], arms: [{vote: }, {vote: }]}", "route.by: .*'mean_score'"),
+        ("route: {by: mean, bins: [0.5], arms: [{vote: }, {vote: }]}", "route.by: .*mean_score"),
         ("route: {by: mean_score, bins: 0.5, arms: [{vote: }]}", "route.bins is 0.5"),
         ("route: {by: mean_score, bins: [yes], arms: [{vote: }]}", "route.bins is"),
         ("route: {by: mean_score, bins: [0.5], arms: [{vote: }]}", "route: 1 arms for 1 borders"),

@@ -4,6 +4,7 @@ it says No with a probability that the test sets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 
@@ -22,7 +23,8 @@ EXTRA = step_verifier_kind("restart").extra_tokens
 
 def sure(text: str) -> float:
     """More so of what holds an a, b or c early on; different for all that the tests compare."""
-    return sum({"a": 0.5, "b": 0.3, "c": 0.1}.get(x, 0.0) / 2**i for i, x in enumerate(text[:8]))
+    weights = {"a": 0.5, "b": 0.3, "c": 0.1}
+    return math.fsum(weights.get(letter, 0.0) * 0.5**i for i, letter in enumerate(text[:8]))
 
 
 def doubting(

@@ -39,7 +39,7 @@ from ponder.orchestrator import (
 )
 from ponder.runtime import CapabilityError, InputError, ScriptedEngine
 
-SHORT = {"max_tokens": 40, "temperature": 1.0}
+SHORT: Any = {"max_tokens": 40, "temperature": 1.0}  # settings of several types
 ROUTE = route(
     mean_score(),
     bins=(0.3, 0.6),

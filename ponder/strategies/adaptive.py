@@ -71,7 +71,7 @@ class AdaptiveBestOf(Drawing):
         for name, value, good, allowed in checks:
             if not good:
                 raise InputError(f"{name} is {value!r}; it must be {allowed}")
-        self.sampling(self.temperature)
+        self.sampling()
 
     def temperature_of(self, attempt: int) -> float:
         """Of the attempt by this number, from 0."""

@@ -61,7 +61,7 @@ class Pruned(Drawing):
         for name, value, good, allowed in checks:
             if not good:
                 raise InputError(f"{name} is {value!r}; it must be {allowed}")
-        self.sampling(self.temperature)
+        self.sampling()
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
@@ -87,7 +87,7 @@ class Pruned(Drawing):
 
     def bound(self, load: Load) -> Bound:
         stretches = len(self.at) + 1
-        again = len(self.at) * redrawn(self.sampling(self.temperature))
+        again = len(self.at) * redrawn(self.sampling())
         judging = stretches * step_verifier_kind(self.verifier).extra_tokens
         return Bound(
             calls=2 * self.n * stretches,
@@ -113,7 +113,7 @@ class _Race:
 
     @property
     def _params(self) -> Sampling:
-        return self.rules.sampling(self.rules.temperature)
+        return self.rules.sampling()
 
     @property
     def _verifier(self) -> StepVerifier:

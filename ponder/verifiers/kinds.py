@@ -21,6 +21,8 @@ _SELF_EVALUATION_WORDING = 256
 class VerifierKind:
     name: str
     summary: str
+    source: str
+    """Whose read-out it is: authors and year, and where it was published."""
     needs: frozenset[str]
     """Capabilities needed of the engine it asks."""
     calls: int
@@ -36,6 +38,7 @@ VERIFIERS = {
         VerifierKind(
             name="likelihood",
             summary="geometric mean of the candidate's own token probabilities; free",
+            source="Adiwardana et al. 2020, arXiv 2001.09977 (sample and rank)",
             needs=frozenset({"logprobs"}),
             calls=0,
             tokens=lambda prompt, candidate: 0,
@@ -44,6 +47,7 @@ VERIFIERS = {
         VerifierKind(
             name="self_evaluation",
             summary="the model's probability of Yes against No when asked if the solution is right",
+            source="Kadavath et al. 2022, arXiv 2207.05221 (P(True))",
             needs=frozenset({"prompt_logprobs"}),
             calls=1,
             tokens=lambda prompt, candidate: prompt + candidate + _SELF_EVALUATION_WORDING,
@@ -53,6 +57,7 @@ VERIFIERS = {
             name="restart",
             summary="the model's probability of No against Yes when asked if starting again would "
             "be better",
+            source="Manvi et al. 2024, arXiv 2410.02725",
             needs=STEP_VERIFIERS["restart"].needs,
             calls=1,
             tokens=lambda prompt, candidate: (

@@ -46,7 +46,7 @@ class LabelReward:
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
         before = [shadow.usage for shadow in shadows]
         shown = zip(shadows, steps, strict=True)
-        taken = await phase(_show(shadow, step + self.labels.tag) for shadow, step in shown)
+        taken = await phase(shadow.append(step + self.labels.tag) for shadow, step in shown)
         asked = [shadow.fork(1)[0] for shadow in shadows]  # so that a probe does not stay
         try:
             taken = await self._probed(asked, taken)
@@ -76,11 +76,6 @@ class LabelReward:
         ready = [fork for fork, t in zip(asked, taken, strict=True) if t is None]
         read = iter(await phase(fork.score(words) for fork in ready))
         return [next(read) if t is None else t for t in taken]
-
-
-async def _show(shadow: Branch, text: str) -> None:
-    if text:  # a fork of the policy's own branch holds the step already
-        await shadow.append(text)
 
 
 def verdict_of(said: list[Scored] | BudgetExceeded, used: Usage) -> Verdict:

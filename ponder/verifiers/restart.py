@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ponder.runtime import BranchPath, BudgetExceeded, Engine, Usage
+from ponder.runtime import BranchPath, Engine, Usage
 from ponder.verifiers.api import Candidate, Question, Verdict
 from ponder.verifiers.label_reward import LabelReward, Labels, verdict_of
 from ponder.verifiers.phases import phase
@@ -38,7 +38,7 @@ class Restart:
         readers = [self._reader(self.path.child(c.source, c.index)) for c in candidates]
         opened = await phase(reader.open(question) for reader in readers)
         pairs = zip(candidates, opened, strict=True)
-        shown = [(b, c.text, b.usage) for c, b in pairs if not isinstance(b, BudgetExceeded)]
+        shown = [(b, c.text, b.usage) for c, b in pairs if not isinstance(b, Exception)]
         try:
             read = await self._reader(self.path).judge(
                 [b for b, _, _ in shown], [t for _, t, _ in shown]
@@ -50,9 +50,7 @@ class Restart:
             replace(verdict, usage=verdict.usage + usage)
             for verdict, (_, _, usage) in zip(read, shown, strict=True)
         )
-        return [
-            verdict_of(b, Usage()) if isinstance(b, BudgetExceeded) else next(said) for b in opened
-        ]
+        return [verdict_of(b, Usage()) if isinstance(b, Exception) else next(said) for b in opened]
 
     def _reader(self, path: BranchPath) -> LabelReward:
         return LabelReward(engine=self.engine, path=path, labels=RESTART)

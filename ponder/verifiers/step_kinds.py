@@ -16,6 +16,8 @@ from ponder.verifiers.steps import StepVerifier
 class StepVerifierKind:
     name: str
     summary: str
+    source: str
+    """Whose read-out it is: authors and year, and where it was published."""
     needs: frozenset[str]
     """Capabilities needed of the engine it asks."""
     extra_tokens: int
@@ -40,6 +42,7 @@ STEP_VERIFIERS = {
         StepVerifierKind(
             name="process_reward",
             summary="a reward or value head of the engine, read at the end of each step",
+            source="Lightman et al. 2023, arXiv 2305.20050",
             needs=frozenset({"heads", "prefix_continuation"}),
             extra_tokens=1,
             build=lambda engine, path: ProcessReward(engine=engine, path=path),
@@ -47,6 +50,7 @@ STEP_VERIFIERS = {
         StepVerifierKind(
             name="qwen_process_reward",
             summary="the head of Qwen2.5-Math-PRM, with its separator behind each step",
+            source="Zhang et al. 2025, arXiv 2501.07301",
             needs=frozenset({"heads", "prefix_continuation"}),
             extra_tokens=1 + len("<extra_0>"),
             build=lambda engine, path: ProcessReward(
@@ -56,6 +60,7 @@ STEP_VERIFIERS = {
         StepVerifierKind(
             name="math_shepherd",
             summary="Math-Shepherd's labels + and - behind its step tag",
+            source="Wang et al. 2023, arXiv 2312.08935",
             needs=frozenset({"prompt_logprobs", "prefix_continuation"}),
             extra_tokens=_most(_SHEPHERD),
             build=_labelled(_SHEPHERD),
@@ -63,6 +68,7 @@ STEP_VERIFIERS = {
         StepVerifierKind(
             name="self_evaluation",
             summary="the model's probability of Yes against No when asked if all steps are right",
+            source="Manvi et al. 2024, arXiv 2410.02725",
             needs=frozenset({"prompt_logprobs", "prefix_continuation"}),
             extra_tokens=_most(SELF_EVALUATION),
             build=_labelled(SELF_EVALUATION),
@@ -71,6 +77,7 @@ STEP_VERIFIERS = {
             name="restart",
             summary="the model's probability of No against Yes when asked if starting again would "
             "be better",
+            source="Manvi et al. 2024, arXiv 2410.02725",
             needs=frozenset({"prompt_logprobs", "prefix_continuation"}),
             extra_tokens=_most(RESTART),
             build=_labelled(RESTART),

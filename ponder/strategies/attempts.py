@@ -4,7 +4,6 @@ and judging one costs what is asked behind it, since a fork of its branch is rea
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -70,13 +69,6 @@ class Attempt:
             usage=self.usage,
             verdict=verdict,
         )
-
-
-async def all_advanced(attempts: Sequence[Attempt], params: Sampling, to: int) -> None:
-    """All at once, asked for in their order."""
-    async with asyncio.TaskGroup() as tasks:
-        for attempt in attempts:
-            tasks.create_task(attempt.advance(params, to))
 
 
 async def judged(

@@ -16,13 +16,12 @@ from ponder.runtime import BudgetExceeded, InputError, Sampling
 from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.attempts import (
     Attempt,
-    all_advanced,
     judged,
     record_verdict,
     redrawn,
 )
 from ponder.strategies.checkpoints import Checkpoint, settled
-from ponder.strategies.concurrency import as_ready, collected
+from ponder.strategies.concurrency import all_of, as_ready, collected
 from ponder.strategies.drawing import Drawing
 from ponder.strategies.prompting import ask
 from ponder.verifiers import Candidate, StepVerifier, Verdict, step_verifier_kind
@@ -163,7 +162,7 @@ class _Race:
         """
         alive = list(attempts)
         for tokens in self.rules.at:
-            await all_advanced(alive, self._params, tokens)
+            await all_of(attempt.advance(self._params, tokens) for attempt in alive)
             going = [attempt for attempt in alive if attempt.finish is None]
             verdicts = await judged(self.ctx, self._verifier, going)
             pairs = list(zip(going, verdicts, strict=True))
@@ -174,7 +173,7 @@ class _Race:
                 self._decided(attempt, tokens, verdict, goes=goes)
                 if not goes:
                     alive.remove(attempt)
-        await all_advanced(alive, self._params, self.rules.max_tokens)
+        await all_of(a.advance(self._params, self.rules.max_tokens) for a in alive)
         ended = [attempt for attempt in alive if attempt.drawn]
         verdicts = await judged(self.ctx, self._verifier, ended)
         for attempt, verdict in zip(ended, verdicts, strict=True):

@@ -109,7 +109,16 @@ class AdaptiveBestOf(Drawing):
                 if best >= self.threshold:
                     await attempts.aclose()
                 yield attempt
-        ctx.record("stopped", attempts=count, best=best, threshold=self.threshold)
+        good = best >= self.threshold
+        cancelled = min(at_once - 1, self.most - count) if good and count else 0
+        ctx.record(
+            "stopped",
+            attempts=count,
+            best=best,
+            threshold=self.threshold,
+            good=good and count > 0,
+            cancelled=cancelled,
+        )
 
     def _attempts(
         self, ctx: Context, branches: Sequence[Branch]

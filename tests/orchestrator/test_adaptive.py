@@ -38,6 +38,7 @@ from ponder.orchestrator import (
     when,
 )
 from ponder.runtime import CapabilityError, InputError, ScriptedEngine
+from ponder.strategies import AdaptiveBestOf, Pruned
 
 SHORT: Any = {"max_tokens": 40, "temperature": 1.0}  # settings of several types
 ROUTE = route(
@@ -48,7 +49,10 @@ ROUTE = route(
 STRATEGIES: dict[str, Expression] = {
     "adaptive": adaptive_best_of(6, threshold=0.6, **SHORT) | best(),
     "annealed": adaptive_best_of(6, threshold=0.6, anneal="halving", **SHORT) | best(),
-    "likelihood": adaptive_best_of(6, threshold=0.9, verifier="likelihood", **SHORT) | best(),
+    "likelihood": adaptive_best_of(
+        6, threshold=0.9, verifier="likelihood", platt=(1.5, -0.5), **SHORT
+    )
+    | best(),
     "pruned": pruned(8, at=(2, 5, 9), keep=0.6, **SHORT) | best(),
     "pruned at stops": pruned(8, at=(2, 5, 9), stop=("so, ", ", s"), **SHORT) | vote("judge"),
     "routed": sample(3, **SHORT) | judge("restart") | ROUTE,
@@ -172,6 +176,7 @@ def test_losers_are_cancelled_in_flight_and_their_tokens_count() -> None:
     found = solved(strategy, slow)
     cut = [e for e in told(found, "call") if e.get("error") == "CancelledError"]
     assert [e["path"][-1] for e in cut] == [1, 2]
+    assert told(found, "stopped")[0]["cancelled"] == 2
     first = found.candidates[0].candidate.usage.decoded
     assert found.usage.policy.decoded == first + sum(e["usage"]["decoded"] for e in cut) > first
 
@@ -183,6 +188,22 @@ def test_without_a_verdict_it_goes_on_to_the_end() -> None:
     assert found.confidence is None
     one = solved(adaptive_best_of(4, threshold=0, **SHORT) | best(), doubter(no=lambda _: None))
     assert len(one.candidates) == 1
+
+
+def test_a_verdict_that_the_budget_does_not_reach_is_stated() -> None:
+    strategy = sample(3, **SHORT) | judge("restart") | best()
+    drawn = solved(sample(3, **SHORT) | best()).usage.tokens
+    found = solved(strategy, budget=Budget(tokens=drawn + 10))
+    assert [e["failure"][:11] for e in told(found, "verdict")] == ["not judged:"] * 3
+    assert found.answer is not None
+
+
+@pytest.mark.parametrize(
+    ("made_by", "method"), [(adaptive_best_of, AdaptiveBestOf), (pruned, Pruned)]
+)
+def test_functions_and_methods_have_the_same_defaults(made_by: Any, method: Any) -> None:
+    assert made_by().strategy == method()
+    assert method.source == "Manvi et al. 2024, arXiv 2410.02725"
 
 
 def test_scores_are_calibrated_before_they_meet_the_threshold() -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from doubting import EXTRA, PROBE, REPLIES, doubter, sure
+from doubting import EXTRA, PROBE, REPLIES, doubter, doubting, sure
 from guessing import runtime, shuffled
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +37,7 @@ from ponder.orchestrator import (
     vote,
     when,
 )
-from ponder.runtime import CapabilityError, InputError, ScriptedEngine
+from ponder.runtime import BranchPath, CapabilityError, InputError, ScriptedEngine
 from ponder.strategies import AdaptiveBestOf, Pruned
 
 SHORT: Any = {"max_tokens": 40, "temperature": 1.0}  # settings of several types
@@ -268,6 +268,41 @@ def test_what_is_pruned_is_not_decoded_further() -> None:
     judged = 8 + 4 + 2
     assert found.usage.verifier.prompt == judged * len(PROBE)
     assert found.usage.verifier.scored == judged * len("YesNo")
+
+
+class Held(ScriptedEngine):
+    """One attempt's first stretch ends only once another attempt has gone on."""
+
+    def __init__(self, slow: int, gone_on: asyncio.Event) -> None:
+        super().__init__(doubting())
+        self.slow, self.gone_on = slow, gone_on
+
+    async def pause(self, path: BranchPath, tokens: int) -> None:
+        if path.steps[-3:] == ("sample", 0, self.slow):
+            await asyncio.wait_for(self.gone_on.wait(), 10)
+        await super().pause(path, tokens)
+
+
+def test_who_is_sure_of_a_place_waits_for_nobody() -> None:
+    """Half of four go on: the best of three is sure of it before the fourth is there."""
+    drawn = [text for _, text, _ in made(solved(sample(4, **SHORT) | vote(), seed=3))]
+    best_first = sorted(range(4), key=lambda i: (-sure(drawn[i][:2]), i))
+
+    async def run() -> Result:
+        gone_on, seen = asyncio.Event(), list[object]()
+
+        def watch(event: Any) -> None:
+            if event.get("kind") == "extend" and event["path"][-1] == best_first[0]:
+                seen.append(event)
+                if len(seen) == 2:
+                    gone_on.set()
+
+        strategy = pruned(4, at=(2,), keep=0.5, name="sample", **SHORT) | best()
+        engine = Held(best_first[-1], gone_on)
+        return await runtime(engine).solve("Which?", strategy, seed=3, on_event=watch)
+
+    result = asyncio.run(run())
+    assert {i for i, _, _ in made(result)} == set(best_first[:2])
 
 
 def test_nothing_is_pruned_for_want_of_a_score() -> None:

@@ -38,6 +38,8 @@ class AdaptiveBestOf(Drawing):
     """Of the best score so far, which is 0 while nothing was judged."""
     verifier: str = RESTART
     """Name of a verifier; `ponder strategies` lists them."""
+    verifier_engine: str | None = None
+    """Role of the engine that the verifier asks; None is the one that decodes."""
     anneal: str = "none"
     """How the temperature rises from `lowest` to `temperature`: none, halving or exponential."""
     lowest: float = 0.0
@@ -109,14 +111,14 @@ class AdaptiveBestOf(Drawing):
                 if best >= self.threshold:
                     await attempts.aclose()
                 yield attempt
-        good = best >= self.threshold
-        cancelled = min(at_once - 1, self.most - count) if good and count else 0
+        good = count > 0 and best >= self.threshold
+        cancelled = min(at_once - 1, self.most - count) if good else 0
         ctx.record(
             "stopped",
             attempts=count,
             best=best,
             threshold=self.threshold,
-            good=good and count > 0,
+            good=good,
             cancelled=cancelled,
         )
 
@@ -138,13 +140,21 @@ class AdaptiveBestOf(Drawing):
         return made.judged(self._calibrated(verdict))
 
     async def _verdict(self, ctx: Context, attempt: Attempt, made: Candidate) -> Verdict:
-        if self.verifier == RESTART:
+        if self._reads_forks:
             reader = ctx.step_verifier(RESTART, engine=self.engine)
             (verdict,) = await judged(ctx, reader, [attempt])
         else:
-            verifier = ctx.verifier(self.verifier, engine=self.engine)
+            verifier = ctx.verifier(self.verifier, engine=self._asked)
             (verdict,) = await verifier.judge(ctx.question, [made])
         return verdict
+
+    @property
+    def _asked(self) -> str:
+        return self.verifier_engine or self.engine
+
+    @property
+    def _reads_forks(self) -> bool:
+        return self.verifier == RESTART and self._asked == self.engine
 
     def _calibrated(self, verdict: Verdict) -> Verdict:
         if verdict.score is None:
@@ -155,7 +165,7 @@ class AdaptiveBestOf(Drawing):
         kind = verifier_kind(self.verifier)
         judging = (
             step_verifier_kind(RESTART).extra_tokens
-            if self.verifier == RESTART
+            if self._reads_forks
             else kind.tokens(load.prompt_tokens, self.max_tokens)
         )
         return Bound(
@@ -167,4 +177,7 @@ class AdaptiveBestOf(Drawing):
         )
 
     def needs(self) -> dict[str, frozenset[str]]:
-        return {self.engine: self.drawing_needs() | verifier_kind(self.verifier).needs}
+        found = {self.engine: self.drawing_needs()}
+        asked = verifier_kind(self.verifier).needs
+        found[self._asked] = found.get(self._asked, frozenset()) | asked
+        return found

@@ -19,6 +19,7 @@ from ponder.orchestrator import (
     Budget,
     Expression,
     Result,
+    Runtime,
     Status,
     adaptive_best_of,
     agreement,
@@ -39,6 +40,7 @@ from ponder.orchestrator import (
 )
 from ponder.runtime import BranchPath, CapabilityError, InputError, ScriptedEngine
 from ponder.strategies import AdaptiveBestOf, Pruned
+from ponder.verifiers import ExactEquivalence
 
 SHORT: Any = {"max_tokens": 40, "temperature": 1.0}  # settings of several types
 ROUTE = route(
@@ -137,6 +139,16 @@ def test_a_fork_says_what_the_whole_text_says(seed: int) -> None:
     assert made(within) == made(apart)
     assert within.answer == apart.answer
     assert within.usage.verifier.tokens <= 6 * EXTRA < apart.usage.verifier.tokens
+
+
+def test_another_engine_may_judge() -> None:
+    strategy = adaptive_best_of(4, threshold=0.6, verifier_engine="critic", **SHORT) | best()
+    engines = {"policy": doubter(no=lambda _: 0.1), "critic": doubter(no=lambda _: 0.7)}
+    found = asyncio.run(Runtime(engines, equivalence=ExactEquivalence()).solve("Which?", strategy))
+    assert len(found.candidates) == 1
+    assert found.confidence == pytest.approx(0.7)
+    assert engines["critic"].stats().scored == len("YesNo")
+    assert from_yaml(to_yaml(strategy)) == strategy
 
 
 @pytest.mark.parametrize("seed", range(4))

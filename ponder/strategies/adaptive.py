@@ -12,13 +12,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ponder.runtime import Branch, BudgetExceeded, InputError
+from ponder.runtime import Branch, InputError
 from ponder.strategies.annealing import SCHEDULES, annealed
 from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.attempts import Attempt, judged, record_verdict
 from ponder.strategies.concurrency import collected, in_turn
 from ponder.strategies.drawing import Drawing
-from ponder.strategies.prompting import ask
 from ponder.strategies.ranking import score_of
 from ponder.verifiers import Candidate, Verdict, platt, step_verifier_kind, verifier_kind
 
@@ -81,19 +80,12 @@ class AdaptiveBestOf(Drawing):
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
-        try:
-            root = await ctx.engine(self.engine).open(ask(ctx.question), path=ctx.path)
-        except BudgetExceeded:
-            return
-        async with root:
-            branches = root.fork(self.most)
-            try:
-                async with aclosing(self._until_good(ctx, branches)) as found:
-                    async for candidate in found:
-                        yield candidate
-            finally:
-                for branch in branches:
-                    branch.close()
+        async with (
+            self.forks(ctx, self.most) as branches,
+            aclosing(self._until_good(ctx, branches)) as found,
+        ):
+            async for candidate in found:
+                yield candidate
 
     async def _until_good(
         self, ctx: Context, branches: Sequence[Branch]

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ponder.runtime import BudgetExceeded, InputError, Sampling
+from ponder.runtime import InputError, Sampling
 from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.attempts import (
     Attempt,
@@ -23,7 +23,6 @@ from ponder.strategies.attempts import (
 from ponder.strategies.checkpoints import Checkpoint, settled
 from ponder.strategies.concurrency import all_of, as_ready, collected
 from ponder.strategies.drawing import Drawing
-from ponder.strategies.prompting import ask
 from ponder.verifiers import Candidate, StepVerifier, Verdict, step_verifier_kind
 
 
@@ -64,25 +63,16 @@ class Pruned(Drawing):
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
-        try:
-            root = await ctx.engine(self.engine).open(ask(ctx.question), path=ctx.path)
-        except BudgetExceeded:
-            return
-        async with root:
+        async with self.forks(ctx, self.n) as branches:
             attempts = [
                 Attempt(index=i, branch=branch, engine=self.engine)
-                for i, branch in enumerate(root.fork(self.n))
+                for i, branch in enumerate(branches)
             ]
             race = _Race(ctx=ctx, rules=self)
-            try:
-                async with aclosing(
-                    race.run(attempts) if ctx.streaming else race.waves(attempts)
-                ) as finished:
-                    async for candidate in finished:
-                        yield candidate
-            finally:
-                for attempt in attempts:
-                    attempt.branch.close()
+            run = race.run(attempts) if ctx.streaming else race.waves(attempts)
+            async with aclosing(run) as finished:
+                async for candidate in finished:
+                    yield candidate
 
     def bound(self, load: Load) -> Bound:
         stretches = len(self.at) + 1

@@ -1,5 +1,17 @@
 """Benchmarks: tasks, their examples, runs that resume, and what they come to."""
 
+from ponder.evals.difficulty import (
+    ABSOLUTE,
+    Allocation,
+    Cell,
+    Trial,
+    allocate,
+    compute_optimal,
+    cross_validated,
+    pass_rates,
+    quantile_borders,
+    trials,
+)
 from ponder.evals.directory import RunDirectory, Settings
 from ponder.evals.finished import FinishedRun, finished_run
 from ponder.evals.grading import Attempt
@@ -17,9 +29,12 @@ from ponder.evals.tables import report_table
 from ponder.evals.tasks import TASKS, Example, Hub, Task, find_task
 
 __all__ = [
+    "ABSOLUTE",
     "TASKS",
+    "Allocation",
     "Asked",
     "Attempt",
+    "Cell",
     "Choice",
     "Decline",
     "Estimate",
@@ -39,10 +54,14 @@ __all__ = [
     "Settings",
     "Solve",
     "Task",
+    "Trial",
     "Vote",
+    "allocate",
     "auc",
     "best_of",
     "brier",
+    "compute_optimal",
+    "cross_validated",
     "evaluate",
     "example_seed",
     "find_task",
@@ -53,6 +72,8 @@ __all__ = [
     "majority_at",
     "make_examples",
     "pass_at",
+    "pass_rates",
+    "quantile_borders",
     "read_rows",
     "report",
     "report_table",
@@ -60,5 +81,6 @@ __all__ = [
     "run_settings",
     "run_task",
     "solve_with",
+    "trials",
     "wilson",
 ]

@@ -2,6 +2,7 @@
 stream under one budget, recorded so that every number can be recomputed.
 """
 
+from ponder.orchestrator.adaptive import DrawingSettings, adaptive_best_of, pruned, route
 from ponder.orchestrator.budget import Budget
 from ponder.orchestrator.checking import check, roles_of
 from ponder.orchestrator.conditions import METRICS, Condition, Metric
@@ -12,6 +13,7 @@ from ponder.orchestrator.dsl import (
     best_of,
     best_score,
     judge,
+    mean_score,
     parallel,
     sample,
     step,
@@ -72,6 +74,7 @@ __all__ = [
     "Catalogue",
     "Condition",
     "Cost",
+    "DrawingSettings",
     "Edge",
     "Expression",
     "Graph",
@@ -99,6 +102,7 @@ __all__ = [
     "When",
     "ab_mcts",
     "ab_mcts_m",
+    "adaptive_best_of",
     "agreement",
     "astar",
     "beam",
@@ -121,6 +125,7 @@ __all__ = [
     "kept_question",
     "load_strategy",
     "mcts",
+    "mean_score",
     "mermaid",
     "name_of",
     "nodes",
@@ -133,6 +138,7 @@ __all__ = [
     "plan",
     "plan_data",
     "plan_table",
+    "pruned",
     "read_keys",
     "read_trace",
     "rebase",
@@ -141,6 +147,7 @@ __all__ = [
     "result_line",
     "rewritten",
     "roles_of",
+    "route",
     "sample",
     "serve",
     "served_strategies",

@@ -16,6 +16,7 @@ from ponder.runtime import InputError, unknown
 METRICS = {
     "agreement": "share of the largest group of equal answers among all candidates",
     "best_score": "the highest verdict score; 0 where none was judged",
+    "mean_score": "the mean verdict score of those judged; 0 where none was",
 }
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -75,6 +76,14 @@ class Metric:
 
     def __ge__(self, threshold: float) -> Condition:
         return Condition(metric=self.name, op=">=", threshold=threshold)
+
+
+def read_metric(text: str) -> Metric:
+    """Raises `InputError` for a name that is none."""
+    name = text.strip().removesuffix("()").strip()
+    if name not in METRICS:
+        raise InputError(unknown("metric", name, METRICS))
+    return Metric(name=name)
 
 
 def read_condition(text: str) -> Condition:

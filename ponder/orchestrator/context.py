@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ponder.orchestrator.calls import Meter
 from ponder.orchestrator.ledger import Account, Purpose
 from ponder.orchestrator.metered import MeteredEngine
-from ponder.runtime import BranchPath, Engine, InputError, unknown
+from ponder.runtime import Branch, BranchPath, Engine, InputError, unknown
 from ponder.strategies import Answer, Item
 from ponder.verifiers import (
     Candidate,
@@ -106,6 +106,9 @@ class NodeContext:
     ) -> StepVerifier:
         asked = self.run.metered(self.node, engine, "verifier")
         return step_verifier_kind(name).build(asked, self.path.child(place))
+
+    def shadow(self, branch: Branch, *, engine: str = "policy") -> Branch:
+        return self.run.metered(self.node, engine, "verifier").lent(branch)
 
     def record(self, event: str, **fields: object) -> None:
         self.run.meter.recorder.decision(self.node, event, fields)

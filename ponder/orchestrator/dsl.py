@@ -142,3 +142,8 @@ def agreement() -> Metric:
 def best_score() -> Metric:
     """The highest verdict score; 0 where none was judged."""
     return Metric(name="best_score")
+
+
+def mean_score() -> Metric:
+    """The mean verdict score of the candidates that were judged; 0 where none was."""
+    return Metric(name="mean_score")

@@ -27,7 +27,9 @@ def catalogue_data() -> dict[str, Any]:
             for name, p in PRESETS.items()
         },
         "operations": {o.name: operation_data(o) for o in operations()},
-        "verifiers": {n: {**_kind(k), "calls": k.calls} for n, k in VERIFIERS.items()},
+        "verifiers": {
+            n: {**_kind(k), "asks": k.asks, "together": k.together} for n, k in VERIFIERS.items()
+        },
         "step_verifiers": {name: _kind(kind) for name, kind in STEP_VERIFIERS.items()},
         "metrics": METRICS,
     }

@@ -96,6 +96,10 @@ class MeteredEngine:
     async def close(self) -> None:
         await self.engine.close()
 
+    def lent(self, branch: Branch) -> MeteredBranch:
+        """A fork, paid by this account, of a branch that another one pays for."""
+        return MeteredBranch(MeteredBranch.inside(branch.fork(1))[0], self)
+
     def deadline(self, asked: float | None) -> float | None:
         """The earlier of what was asked and the budget's, on the engine's own clock."""
         ends = [end for end in (asked, self.meter.seconds) if end is not None]
@@ -146,9 +150,8 @@ class MeteredBranch:
         grant = await call.reserve(past + params.max_tokens, least=past + 1)
         room = grant.tokens - past
         async with self._paid(call, grant) as told:
-            segment = await self._inner.extend(
-                limited(params, room), deadline=self._home.deadline(deadline)
-            )
+            until = self._home.deadline(deadline)
+            segment = await self._inner.extend(limited(params, room), deadline=until)
             segment = cut(segment, params, room)
             told.update(said(segment))
         return segment
@@ -161,10 +164,9 @@ class MeteredBranch:
         grant = await call.reserve(past + params.max_tokens, least=past + 1)
         room = grant.tokens - past
         async with self._paid(call, grant, paced=True) as told:
-            pieces = self._inner.stream(
-                limited(params, room), deadline=self._home.deadline(deadline)
-            )
             last: Delta | None = None
+            until = self._home.deadline(deadline)
+            pieces = self._inner.stream(limited(params, room), deadline=until)
             async with closing(paced(pieces, self._home.meter.slots)) as turns:
                 async for delta in turns:
                     if delta.segment is None:
@@ -221,14 +223,14 @@ class MeteredBranch:
             await self._inner.splice(start, stop, text, mode)
 
     async def join(self, others: Sequence[Branch], mode: SpliceMode = SpliceMode.REENCODE) -> None:
-        inner = self._inside(others)
+        inner = self.inside(others)
         again = sum(len(other.tail) for other in inner) if mode is SpliceMode.REENCODE else 0
         async with self._whole("join", again) as told:
             told["mode"] = mode.value
             await self._inner.join(inner, mode)
 
     def share(self, others: Sequence[Branch]) -> None:
-        self._inner.share(self._inside(others))
+        self._inner.share(self.inside(others))
 
     def pin(self) -> None:
         self._inner.pin()
@@ -252,7 +254,7 @@ class MeteredBranch:
         self.close()
 
     @staticmethod
-    def _inside(others: Sequence[Branch]) -> list[Branch]:
+    def inside(others: Sequence[Branch]) -> list[Branch]:
         inner = [other._inner for other in others if isinstance(other, MeteredBranch)]
         if len(inner) < len(others):
             raise InputError("a metered branch takes branches of its own run; open them there")
@@ -272,9 +274,7 @@ class MeteredBranch:
     async def _paid(
         self, call: Call, grant: Grant, *, paced: bool = False
     ) -> AsyncGenerator[dict[str, Any]]:
-        """Wait for a turn, then settle and record what happens inside, which may add to what the
-        record tells. A call that never got its turn costs nothing.
-        """
+        """Wait for a turn; settle and record what happens inside. Without a turn it is free."""
         before, told, begun = self._inner.usage, dict[str, Any](), False
         try:
             async with nullcontext() if paced else self._home.meter.slots:

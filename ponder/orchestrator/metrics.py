@@ -11,9 +11,13 @@ from ponder.verifiers import Candidate, Equivalence, extract, group
 
 async def measure(metric: str, candidates: Sequence[Candidate], equivalence: Equivalence) -> float:
     """In [0, 1]; 0 of no candidates."""
+    verdicts = (c.verdict for c in candidates)
+    scores = [v.score for v in verdicts if v is not None and v.score is not None]
     if metric == "best_score":
-        verdicts = (c.verdict for c in candidates)
-        return max((v.score for v in verdicts if v and v.score is not None), default=0.0)
+        return max(scores, default=0.0)
+    if metric == "mean_score":
+        # Exact before it is rounded, so that no order of summing shows and no mean is above 1.
+        return math.fsum(scores) / max(1, len(scores))
     numbers = await group([extract(c.text) for c in candidates], equivalence)
     sizes = defaultdict[int, float](float)
     for number, candidate in zip(numbers, candidates, strict=True):

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from ponder.orchestrator.conditions import read_condition
+from ponder.orchestrator.adaptive import route
+from ponder.orchestrator.conditions import read_condition, read_metric
 from ponder.orchestrator.documents import plain_data, read_document
 from ponder.orchestrator.dsl import best_of
 from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, When
@@ -23,7 +24,7 @@ from ponder.runtime import InputError, unknown
 
 T = TypeVar("T")
 
-STRUCTURE = ("pipe", "parallel", "when", "best_of")
+STRUCTURE = ("pipe", "parallel", "when", "route", "best_of")
 NAMES = (*METHODS, *STRUCTURE)
 
 
@@ -93,6 +94,8 @@ def from_data(data: object, place: str = "") -> Expression:
         return _parallel(settings, inner)
     if operation == "when":
         return _when(settings, inner)
+    if operation == "route":
+        return _route(settings, inner)
     return _step(operation, settings, inner)
 
 
@@ -125,6 +128,15 @@ def _when(settings: object, place: str) -> Expression:
     )
 
 
+def _route(settings: object, place: str) -> Expression:
+    fields = _fields(settings, place, required=("by", "bins", "arms"), optional=("name",))
+    arms = _parts(fields["arms"], f"{place}.arms")
+    by = _made(f"{place}.by", lambda: read_metric(str(fields["by"])))
+    bins = _numbers(fields["bins"], f"{place}.bins")
+    name = _text(fields.get("name"), place)
+    return _made(place, lambda: route(by, bins, arms, name=name))
+
+
 def _step(operation: str, settings: object, place: str) -> Expression:
     given = _mapping({} if settings is None else settings, place)
     if operation == "best_of":
@@ -141,6 +153,14 @@ def _parts(settings: object, place: str) -> tuple[Expression, ...]:
     if not items:
         raise InputError(f"{place} is {shown(settings)}; it must be a list of operations")
     return tuple(from_data(item, f"{place}[{i}]") for i, item in enumerate(items))
+
+
+def _numbers(settings: object, place: str) -> list[float]:
+    items = list_of(settings) or []
+    numbers = [float(i) for i in items if isinstance(i, int | float) and not isinstance(i, bool)]
+    if not items or len(numbers) < len(items):
+        raise InputError(f"{place} is {shown(settings)}; it must be a list of numbers")
+    return numbers
 
 
 def _fields(

@@ -15,6 +15,7 @@ from ponder.runtime import InputError
 from ponder.strategies import (
     AbMcts,
     AbMctsM,
+    AdaptiveBestOf,
     AStar,
     Beam,
     Best,
@@ -27,6 +28,7 @@ from ponder.strategies import (
     ParticleFilter,
     ParticleGibbs,
     Port,
+    Pruned,
     Rebase,
     Sample,
     Strategy,
@@ -37,6 +39,8 @@ from ponder.verifiers import STEP_VERIFIERS, VERIFIERS
 METHODS: dict[str, type[Any]] = {
     "sample": Sample,
     "deepconf": DeepConf,
+    "adaptive_best_of": AdaptiveBestOf,
+    "pruned": Pruned,
     "beam": Beam,
     "dvts": Dvts,
     "rebase": Rebase,
@@ -56,6 +60,8 @@ METHODS: dict[str, type[Any]] = {
 LEADING = {
     "sample": "n",
     "deepconf": "warmup",
+    "adaptive_best_of": "most",
+    "pruned": "n",
     "beam": "verifier",
     "dvts": "verifier",
     "rebase": "verifier",
@@ -147,6 +153,19 @@ def operations() -> tuple[Operation, ...]:
                 _structural("otherwise", "strategy", "Where it does not."),
             ),
             source=_OWN,
+            needs={},
+        ),
+        Operation(
+            name="route",
+            takes=candidates,
+            gives=anything,
+            description="Choose one of several ways by the bin that a metric falls into.",
+            parameters=(
+                _structural("by", "METRIC", "Of what the bins are."),
+                _structural("bins", "list of rising numbers in [0, 1]", "Borders of the bins."),
+                _structural("arms", "list of strategies", "One a bin: one more than borders."),
+            ),
+            source="Snell et al. 2024, arXiv 2408.03314",
             needs={},
         ),
     )

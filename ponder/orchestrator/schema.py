@@ -24,6 +24,7 @@ def json_schema() -> dict[str, Any]:
         "when": _nameable(
             _record({"condition": _condition(), "then": _STRATEGY, "otherwise": _STRATEGY})
         ),
+        "route": _nameable(_record({"by": _metric(), "bins": _borders(), "arms": parts})),
     }
     strategy = {
         "type": "object",
@@ -51,6 +52,15 @@ def _record(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _nameable(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, "properties": {**record["properties"], "name": _NAME}}
+
+
+def _metric() -> dict[str, Any]:
+    return {"type": "string", "pattern": rf"^\s*({'|'.join(METRICS)})\s*(\(\))?\s*$"}
+
+
+def _borders() -> dict[str, Any]:
+    border = {"type": "number", "minimum": 0, "maximum": 1}
+    return {"type": "array", "items": border, "minItems": 1}
 
 
 def _condition() -> dict[str, Any]:

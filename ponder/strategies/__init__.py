@@ -1,5 +1,6 @@
 """Methods: one a file, each a frozen dataclass of settings that maps a stream to a stream."""
 
+from ponder.strategies.adaptive import AdaptiveBestOf
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port, Strategy
 from ponder.strategies.best import Best
 from ponder.strategies.confident import Confident
@@ -11,6 +12,7 @@ from ponder.strategies.particles.filtering import (
     ParticleGibbs,
 )
 from ponder.strategies.prompting import ask
+from ponder.strategies.pruning import Pruned
 from ponder.strategies.sample import Sample
 from ponder.strategies.search.abmcts import AbMcts
 from ponder.strategies.search.abmcts_mixed import AbMctsM
@@ -26,6 +28,7 @@ __all__ = [
     "AStar",
     "AbMcts",
     "AbMctsM",
+    "AdaptiveBestOf",
     "Answer",
     "Beam",
     "Best",
@@ -42,6 +45,7 @@ __all__ = [
     "ParticleFilter",
     "ParticleGibbs",
     "Port",
+    "Pruned",
     "Rebase",
     "Sample",
     "Stored",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Protocol
 
-from ponder.runtime import BranchPath, Engine
+from ponder.runtime import Branch, BranchPath, Engine
 from ponder.verifiers import Candidate, Equivalence, Question, StepVerifier, Verifier
 
 
@@ -106,6 +106,12 @@ class Context(Protocol):
     ) -> StepVerifier:
         """The named step verifier, asking the engine of that role; the paths of its shadows begin
         at `place` below the node's.
+        """
+        ...
+
+    def shadow(self, branch: Branch, *, engine: str = "policy") -> Branch:
+        """A fork of a branch of that role's engine, for a verifier to read: what is done with it
+        is the verifier's to pay.
         """
         ...
 

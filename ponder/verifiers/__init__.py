@@ -14,6 +14,7 @@ from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import Groups, group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
+from ponder.verifiers.restart import platt
 from ponder.verifiers.sameness import mark, plain
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
 from ponder.verifiers.steps import StepVerifier
@@ -48,6 +49,7 @@ __all__ = [
     "mark",
     "percentile",
     "plain",
+    "platt",
     "step_verifier_kind",
     "verifier_kind",
 ]

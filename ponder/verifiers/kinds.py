@@ -16,6 +16,7 @@ from ponder.verifiers.pointwise import RATIONALES, PointwiseJudge
 from ponder.verifiers.process_reward import ProcessReward
 from ponder.verifiers.self_certainty import SelfCertainty
 from ponder.verifiers.self_evaluation import SelfEvaluation
+from ponder.verifiers.step_kinds import STEP_VERIFIERS
 from ponder.verifiers.stepwise import Stepwise
 from ponder.verifiers.wording import MOST_LABEL, MOST_WORDS
 
@@ -164,6 +165,21 @@ VERIFIERS = {
             ),
             build=lambda engine, path: ListwiseJudge(engine=engine, path=path),
             together=True,
+        ),
+        VerifierKind(
+            name="restart",
+            summary="the model's probability of No against Yes when asked if starting again would "
+            "be better",
+            source="Manvi et al. 2024, arXiv 2410.02725",
+            needs=STEP_VERIFIERS["restart"].needs,
+            calls=lambda n: n,
+            tokens=lambda prompt, candidate, n: (
+                n * (prompt + candidate + STEP_VERIFIERS["restart"].extra_tokens)
+            ),
+            build=lambda engine, path: Stepwise(
+                make=lambda place: STEP_VERIFIERS["restart"].build(engine, path.child(place)),
+                combine=None,
+            ),
         ),
     )
 }

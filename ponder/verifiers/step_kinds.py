@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ponder.runtime import BranchPath, Engine, InputError, unknown
 from ponder.verifiers.label_reward import SELF_EVALUATION, LabelReward, Labels
 from ponder.verifiers.process_reward import ProcessReward
+from ponder.verifiers.restart import RESTART
 from ponder.verifiers.step_judge import RATING, StepJudge
 from ponder.verifiers.steps import StepVerifier
 from ponder.verifiers.wording import STEP
@@ -81,6 +82,15 @@ STEP_VERIFIERS = {
             needs=frozenset({"prefix_continuation"}),
             extra_tokens=len(STEP.encode()) + RATING.max_tokens,
             build=lambda engine, path: StepJudge(engine=engine, path=path),
+        ),
+        StepVerifierKind(
+            name="restart",
+            summary="the model's probability of No against Yes when asked if starting again would "
+            "be better",
+            source="Manvi et al. 2024, arXiv 2410.02725",
+            needs=frozenset({"prompt_logprobs", "prefix_continuation"}),
+            extra_tokens=_most(RESTART),
+            build=_labelled(RESTART),
         ),
     )
 }

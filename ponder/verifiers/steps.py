@@ -23,7 +23,8 @@ class StepVerifier(Protocol):
         ...
 
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
-        """Take one step into each shadow, and say how good each path is now, all at once. Failing,
+        """Take one step into each shadow, and say how good each path is now, all at once. A step is
+        empty where the shadow, a fork of the policy's own branch, holds it already. Failing,
         for want of budget too, is a `Verdict` with `failure`.
         """
         ...

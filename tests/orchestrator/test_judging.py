@@ -30,6 +30,7 @@ from ponder.orchestrator import (
 from ponder.runtime import BranchPath, CapabilityError, InputError, ModelError, ScriptedEngine
 from ponder.verifiers import STEP_VERIFIERS, VERIFIERS, ExactEquivalence
 from ponder.verifiers.label_reward import SELF_EVALUATION
+from ponder.verifiers.restart import RESTART
 from ponder.verifiers.wording import STEP
 
 Delay = Callable[[BranchPath, int], float] | None
@@ -48,7 +49,8 @@ def rated() -> Mapping[str, float]:
         tagged = "".join(f"{step} ки\n" for step in steps)
         found |= {plainly + STEP + f" {len(plainly) % 10}": 1.0}
         found |= {tagged + "+": 3.0, tagged + "-": 1.0}
-        found |= {plainly + SELF_EVALUATION.probe + word: 1.0 for word in ("Yes", "No")}
+        probes = (SELF_EVALUATION.probe, RESTART.probe)
+        found |= {plainly + p + word: 1.0 for p in probes for word in ("Yes", "No")}
     return found
 
 
@@ -72,6 +74,7 @@ def judging(delay: Delay = None) -> ScriptedEngine:
 
 
 JUDGED = {name: judge(name) for name in VERIFIERS}
+FREE = {name for name, kind in VERIFIERS.items() if not kind.asks}
 JUDGED |= {
     f"{name} by {how}": judge(name, aggregate=how)
     for name, how in (
@@ -118,11 +121,11 @@ def test_equal_seeds_give_equal_traces(name: str, share: float | None) -> None:
         assert len({each.trace.jsonl() for each in runs}) == 1
         assert runs[0].usage.tokens <= (budget.tokens if budget and budget.tokens else most.tokens)
         assert runs[0].calls <= most.calls
-        if share is None and name != "likelihood":
+        if share is None and name not in FREE:
             assert all(e["score"] is not None for e in events(runs[0], "verdict"))
 
 
-@pytest.mark.parametrize("name", sorted(set(JUDGED) - {"likelihood", "two of pairwise"}))
+@pytest.mark.parametrize("name", sorted(set(JUDGED) - {*FREE, "two of pairwise"}))
 def test_each_text_is_judged_once(name: str) -> None:
     result = run(sample(12, max_tokens=60) | JUDGED[name] | best(), judging(shuffled(5)))
     verdicts, same = events(result, "verdict"), events(result, "duplicate")
@@ -203,7 +206,7 @@ class Dying(ScriptedEngine):
 
 
 @pytest.mark.parametrize("left", [0, 1])
-@pytest.mark.parametrize("name", sorted(set(JUDGED) - {"likelihood"}))
+@pytest.mark.parametrize("name", sorted(set(JUDGED) - FREE))
 def test_a_verifiers_engine_that_dies_is_a_stated_failure(name: str, left: int) -> None:
     engine, judges = judging(), Dying(opinion, heads={"score": length})
     judges.left = left

@@ -59,7 +59,8 @@ def test_needs_are_the_methods_own_whatever_verifier_is_named() -> None:
     assert told["operations"]["astar"]["needs"] == {"policy": ["prefix_continuation"]}
     assert told["operations"]["judge"]["needs"] == {"policy": []}
     assert told["verifiers"]["likelihood"]["needs"] == ["logprobs"]
-    assert told["step_verifiers"]["process_reward"]["needs"] == ["heads", "prefix_continuation"]
+    assert told["step_verifiers"]["process_reward"]["needs"] == ["heads"]
+    assert told["verifiers"]["judge_pairwise"]["together"]
     assert told["metrics"] == METRICS
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ponder.runtime import BranchPath, Engine, Finish, ScriptedEngine, Usage
+from ponder.runtime import Branch, BranchPath, Engine, Finish, ScriptedEngine, Usage
 from ponder.strategies import Item, Strategy
 from ponder.verifiers import (
     Candidate,
@@ -49,6 +49,9 @@ class Alone:
         self, name: str, *, engine: str = "policy", place: str = "steps"
     ) -> StepVerifier:
         return step_verifier_kind(name).build(self.policy, self.path.child(place))
+
+    def shadow(self, branch: Branch, *, engine: str = "policy") -> Branch:
+        return branch.fork(1)[0]
 
     def record(self, event: str, **fields: object) -> None:
         self.events.append({"event": event, **fields})

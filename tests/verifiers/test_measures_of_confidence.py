@@ -139,7 +139,11 @@ def test_what_came_without_confidence_cannot_be_judged(values: tuple[float, ...]
 
 def test_self_certainty_costs_nothing() -> None:
     kind = verifier_kind("self_certainty")
-    assert (kind.calls(9), kind.tokens(100, 100, 9), kind.needs) == (0, 0, frozenset({"confidence"}))
+    assert (kind.calls(9), kind.tokens(100, 100, 9), kind.needs) == (
+        0,
+        0,
+        frozenset({"confidence"}),
+    )
     candidates = [attempt(4, (2.0,)), attempt(4, (3.0,))]
     first, second = asyncio.run(SelfCertainty().judge(Question(text="?"), candidates))
     assert (first.score or 0) < (second.score or 0)

@@ -5,11 +5,19 @@ stream under one budget, recorded so that every number can be recomputed.
 from ponder.orchestrator.budget import Budget
 from ponder.orchestrator.checking import check
 from ponder.orchestrator.conditions import Condition, Metric
+from ponder.orchestrator.consistency import (
+    DrawingSettings,
+    adaptive_consistency,
+    early_stopping,
+    mbr,
+    universal,
+)
 from ponder.orchestrator.dsl import (
     agreement,
     best,
     best_of,
     best_score,
+    certainty,
     judge,
     parallel,
     sample,
@@ -61,6 +69,7 @@ __all__ = [
     "Catalogue",
     "Condition",
     "Cost",
+    "DrawingSettings",
     "Edge",
     "Expression",
     "Graph",
@@ -85,6 +94,7 @@ __all__ = [
     "When",
     "ab_mcts",
     "ab_mcts_m",
+    "adaptive_consistency",
     "agreement",
     "astar",
     "beam",
@@ -93,9 +103,11 @@ __all__ = [
     "best_score",
     "catalogue_data",
     "catalogue_table",
+    "certainty",
     "check",
     "dot",
     "dvts",
+    "early_stopping",
     "from_data",
     "from_yaml",
     "graph",
@@ -104,6 +116,7 @@ __all__ = [
     "kept_candidates",
     "kept_question",
     "load_strategy",
+    "mbr",
     "mcts",
     "mermaid",
     "name_of",
@@ -127,6 +140,7 @@ __all__ = [
     "step",
     "to_data",
     "to_yaml",
+    "universal",
     "vote",
     "when",
 ]

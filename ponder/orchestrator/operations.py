@@ -12,21 +12,27 @@ from ponder.runtime import InputError
 from ponder.strategies import (
     AbMcts,
     AbMctsM,
+    AdaptiveConsistency,
     AStar,
     Beam,
     Best,
     Dvts,
+    EarlyStopping,
     Judge,
     Mcts,
+    MinimumBayesRisk,
     Port,
     Rebase,
     Sample,
     Strategy,
+    Universal,
     Vote,
 )
 
 METHODS: dict[str, type[Any]] = {
     "sample": Sample,
+    "adaptive_consistency": AdaptiveConsistency,
+    "early_stopping": EarlyStopping,
     "beam": Beam,
     "dvts": Dvts,
     "rebase": Rebase,
@@ -36,11 +42,15 @@ METHODS: dict[str, type[Any]] = {
     "ab_mcts_m": AbMctsM,
     "judge": Judge,
     "vote": Vote,
+    "universal": Universal,
+    "mbr": MinimumBayesRisk,
     "best": Best,
 }
 # The setting that is given by place in Python.
 LEADING = {
     "sample": "n",
+    "adaptive_consistency": "most",
+    "early_stopping": "window",
     "beam": "verifier",
     "dvts": "verifier",
     "rebase": "verifier",
@@ -49,6 +59,7 @@ LEADING = {
     "ab_mcts": "verifier",
     "ab_mcts_m": "verifier",
     "judge": "verifier",
+    "mbr": "utility",
 }
 
 _NAMES = {method: name for name, method in METHODS.items()}

@@ -1,9 +1,11 @@
 """Methods: one a file, each a frozen dataclass of settings that maps a stream to a stream."""
 
-from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port, Strategy
+from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port, Purpose, Strategy
 from ponder.strategies.best import Best
+from ponder.strategies.consistency import AdaptiveConsistency
 from ponder.strategies.judge import Judge
 from ponder.strategies.prompting import ask
+from ponder.strategies.risk import MinimumBayesRisk
 from ponder.strategies.sample import Sample
 from ponder.strategies.search.abmcts import AbMcts
 from ponder.strategies.search.abmcts_mixed import AbMctsM
@@ -13,27 +15,34 @@ from ponder.strategies.search.dvts import Dvts
 from ponder.strategies.search.mcts import Mcts
 from ponder.strategies.search.rebase import Rebase
 from ponder.strategies.stored import Stored
+from ponder.strategies.universal import Universal
 from ponder.strategies.vote import Vote
+from ponder.strategies.windows import EarlyStopping
 
 __all__ = [
     "AStar",
     "AbMcts",
     "AbMctsM",
+    "AdaptiveConsistency",
     "Answer",
     "Beam",
     "Best",
     "Bound",
     "Context",
     "Dvts",
+    "EarlyStopping",
     "Item",
     "Judge",
     "Load",
     "Mcts",
+    "MinimumBayesRisk",
     "Port",
+    "Purpose",
     "Rebase",
     "Sample",
     "Stored",
     "Strategy",
+    "Universal",
     "Vote",
     "ask",
 ]

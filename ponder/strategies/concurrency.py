@@ -7,7 +7,9 @@ early cancels what still runs, and a failure cancels its siblings before it is r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 In = TypeVar("In")
@@ -55,6 +57,22 @@ async def all_of(jobs: Iterable[Coroutine[object, object, None]]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for job in jobs:
             tasks.create_task(job)
+
+
+async def in_turn(
+    jobs: Iterator[Coroutine[object, object, Out]], at_once: int
+) -> AsyncGenerator[Out]:
+    """Run `at_once` jobs at a time; yield results in the order of the jobs. Another job is made and
+    started when a result was taken, so how many were started does not depend on timing.
+    """
+    tasks = deque(asyncio.create_task(job) for job in islice(jobs, at_once))
+    try:
+        while tasks:
+            yield await tasks[0]
+            tasks.popleft()
+            tasks += [asyncio.create_task(job) for job in islice(jobs, 1)]
+    finally:
+        await _stop(tasks)
 
 
 async def collected(inputs: AsyncIterator[In]) -> list[In]:

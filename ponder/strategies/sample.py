@@ -5,48 +5,25 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import ClassVar
 
-from ponder.runtime import Branch, BudgetExceeded, InputError, Sampling
-from ponder.strategies.api import Bound, Context, Item, Load, Port
+from ponder.runtime import BudgetExceeded, InputError
+from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.concurrency import as_ready, collected
+from ponder.strategies.drawing import Drawing, attempt
 from ponder.strategies.prompting import ask
-from ponder.verifiers import Candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(Drawing):
     """Draw n complete attempts at the question."""
-
-    takes: ClassVar[Port] = Port.QUESTION
-    gives: ClassVar[Port] = Port.CANDIDATES
 
     n: int = 1
     """Attempts, at least 1."""
-    temperature: float = 0.8
-    top_p: float = 1.0
-    top_k: int | None = None
-    min_p: float = 0.0
-    max_tokens: int = 512
-    """Of one attempt."""
-    stop: tuple[str, ...] = ()
-    engine: str = "policy"
-    """Role of the engine that decodes."""
 
     def __post_init__(self) -> None:
         if self.n < 1:
             raise InputError(f"n is {self.n!r}; it must be at least 1 sample")
         self.sampling()
-
-    def sampling(self) -> Sampling:
-        return Sampling(
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            stop=self.stop,
-        )
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
@@ -55,27 +32,12 @@ class Sample:
         except BudgetExceeded:
             return
         async with root:
-            branches = root.fork(self.n)
-            jobs = [self._attempt(ctx, i, branch) for i, branch in enumerate(branches)]
+            branches, params = root.fork(self.n), self.sampling()
+            jobs = [attempt(ctx, i, branch, params) for i, branch in enumerate(branches)]
             async with aclosing(as_ready(jobs)) as attempts:
-                async for attempt in attempts:
-                    if attempt is not None:
-                        yield attempt
-
-    async def _attempt(self, ctx: Context, index: int, branch: Branch) -> Candidate | None:
-        async with branch:
-            try:
-                segment = await branch.extend(self.sampling())
-            except BudgetExceeded:
-                return None
-        return Candidate(
-            source=ctx.node,
-            index=index,
-            text=segment.text,
-            finish=segment.finish,
-            logprobs=segment.logprobs or None,
-            usage=segment.usage,
-        )
+                async for candidate in attempts:
+                    if candidate is not None:
+                        yield candidate
 
     def bound(self, load: Load) -> Bound:
         return Bound(
@@ -87,5 +49,4 @@ class Sample:
         )
 
     def needs(self) -> dict[str, frozenset[str]]:
-        asked = {"top_k": self.top_k is not None, "min_p": self.min_p > 0}
-        return {self.engine: frozenset(name for name, used in asked.items() if used)}
+        return {self.engine: self.drawing_needs()}

@@ -1,9 +1,10 @@
 """What judges: answers and their equivalence, and scores for candidates."""
 
 from ponder.verifiers.api import Candidate, Equivalence, Question, Shot, Verdict, Verifier
+from ponder.verifiers.dispersion import certainty, entropy
 from ponder.verifiers.equivalence import EquivalenceCounts, ExactEquivalence, MathEquivalence
 from ponder.verifiers.extraction import extract
-from ponder.verifiers.grouping import group
+from ponder.verifiers.grouping import Groups, group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
@@ -16,6 +17,7 @@ __all__ = [
     "Equivalence",
     "EquivalenceCounts",
     "ExactEquivalence",
+    "Groups",
     "MathEquivalence",
     "Question",
     "Shot",
@@ -25,6 +27,8 @@ __all__ = [
     "Verifier",
     "VerifierKind",
     "canonical",
+    "certainty",
+    "entropy",
     "extract",
     "group",
     "step_verifier_kind",

@@ -10,30 +10,34 @@ from ponder.verifiers.api import Equivalence
 from ponder.verifiers.keys import canonical
 
 
-async def group(answers: Sequence[str | None], equivalence: Equivalence) -> list[int | None]:
-    """The group of each answer, numbered in order of first appearance; None for no answer.
-
-    An answer joins the oldest group whose first member it equals: the same answers in the same
-    order make the same groups. At most one comparison for each pair of distinct keys.
+class Groups:
+    """Answers as they come: each joins the oldest group whose first member it equals, so the same
+    answers in the same order make the same groups. At most one comparison for each pair of distinct
+    keys.
     """
-    leaders = list[str]()
-    known = dict[str, int]()
-    groups = list[int | None]()
-    for answer in answers:
-        if answer is None:
-            groups.append(None)
-            continue
+
+    def __init__(self, equivalence: Equivalence) -> None:
+        self.leaders: list[str] = []
+        """The first member of each."""
+        self._known: dict[str, int] = {}
+        self._equivalence = equivalence
+
+    async def place(self, answer: str) -> int:
+        """The number of its group, which is opened where it fits none."""
         key = canonical(answer)
-        if key not in known:
-            known[key] = await place(answer, leaders, equivalence)
-        groups.append(known[key])
-    return groups
+        if key not in self._known:
+            self._known[key] = await self._compare(answer)
+        return self._known[key]
+
+    async def _compare(self, answer: str) -> int:
+        for number, leader in enumerate(self.leaders):
+            if await self._equivalence.same(leader, answer):
+                return number
+        self.leaders.append(answer)
+        return len(self.leaders) - 1
 
 
-async def place(answer: str, leaders: list[str], equivalence: Equivalence) -> int:
-    """The group of an answer with a new key; opens one where none fits."""
-    for number, leader in enumerate(leaders):
-        if await equivalence.same(leader, answer):
-            return number
-    leaders.append(answer)
-    return len(leaders) - 1
+async def group(answers: Sequence[str | None], equivalence: Equivalence) -> list[int | None]:
+    """The group of each answer, numbered in order of first appearance; None for no answer."""
+    groups = Groups(equivalence)
+    return [None if answer is None else await groups.place(answer) for answer in answers]

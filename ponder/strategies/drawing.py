@@ -1,0 +1,63 @@
+"""How attempts are drawn: the settings that methods which decode attempts themselves share, and one
+whole attempt on a branch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ponder.runtime import Branch, BudgetExceeded, Sampling
+from ponder.strategies.api import Context, Port
+from ponder.verifiers import Candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """Settings of one attempt."""
+
+    takes: ClassVar[Port] = Port.QUESTION
+    gives: ClassVar[Port] = Port.CANDIDATES
+
+    temperature: float = 0.8
+    top_p: float = 1.0
+    top_k: int | None = None
+    min_p: float = 0.0
+    max_tokens: int = 512
+    """Of one attempt."""
+    stop: tuple[str, ...] = ()
+    engine: str = "policy"
+    """Role of the engine that decodes."""
+
+    def sampling(self, temperature: float | None = None) -> Sampling:
+        """Raises `InputError` for settings out of range; None is the temperature set."""
+        return Sampling(
+            max_tokens=self.max_tokens,
+            temperature=self.temperature if temperature is None else temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            stop=self.stop,
+        )
+
+    def drawing_needs(self) -> frozenset[str]:
+        """Capabilities that these settings ask for."""
+        asked = {"top_k": self.top_k is not None, "min_p": self.min_p > 0}
+        return frozenset(name for name, used in asked.items() if used)
+
+
+async def attempt(ctx: Context, index: int, branch: Branch, params: Sampling) -> Candidate | None:
+    """Decode to the end and close the branch; None where the budget refused to begin."""
+    async with branch:
+        try:
+            segment = await branch.extend(params)
+        except BudgetExceeded:
+            return None
+    return Candidate(
+        source=ctx.node,
+        index=index,
+        text=segment.text,
+        finish=segment.finish,
+        logprobs=segment.logprobs or None,
+        usage=segment.usage,
+    )

@@ -39,7 +39,8 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    summary: str
+    """Stop when a measure of the samples so far reaches a threshold."""
+
     threshold: float
     """The source's."""
     measure: Callable[[Tally], float]
@@ -90,34 +91,19 @@ def share(tally: Tally) -> float:
 
 
 def lead(tally: Tally) -> float:
-    """The leader's lead, as a share of the one that the samples left cannot make up for."""
+    """The leader's lead, as a share of one that the samples left cannot make up for: at 1 they
+    cannot change the majority.
+    """
     a, b = tally.two
     return min(1.0, (a - b) / (tally.most - tally.drawn + 1))
 
 
 RULES = {
-    "beta": Rule(
-        summary="the leader beats its nearest rival in the long run, by a Beta posterior",
-        threshold=0.95,
-        measure=beta,
-    ),
-    "dirichlet": Rule(
-        summary="the leader is the likeliest answer, by a Dirichlet posterior over five",
-        threshold=0.95,
-        measure=dirichlet,
-    ),
-    "entropy": Rule(
-        summary="the answers' normalised entropy is low",
-        threshold=0.75,
-        measure=disorder,
-        falls=True,
-    ),
-    "share": Rule(
-        summary="the leader's share of all samples is high", threshold=0.8, measure=share
-    ),
-    "lead": Rule(
-        summary="those left to be drawn cannot change the majority", threshold=1.0, measure=lead
-    ),
+    "beta": Rule(threshold=0.95, measure=beta),
+    "dirichlet": Rule(threshold=0.95, measure=dirichlet),
+    "entropy": Rule(threshold=0.75, measure=disorder, falls=True),
+    "share": Rule(threshold=0.8, measure=share),
+    "lead": Rule(threshold=1.0, measure=lead),
 }
 
 

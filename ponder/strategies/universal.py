@@ -31,7 +31,7 @@ _REQUEST = (
     "Compare the final answers of these {n} responses. Which response agrees with most of the "
     "others? Name one, and end your reply with its number, as in\nResponse 1"
 )
-_NUMBER = re.compile(r"(?<![0-9])[0-9]{1,9}(?![0-9])")
+_NUMBER = re.compile(r"[0-9]+")
 
 # Characters, and so tokens at most, of the words around question and candidates with what a chat
 # template puts around a turn, and of those around one candidate.
@@ -135,9 +135,11 @@ def named_in(reply: str, n: int) -> tuple[int | None, str | None]:
     numbers = _NUMBER.findall(reply)
     if not numbers:
         return None, f"no number in the reply, which ends with {reply[-60:]!r}"
-    if not 1 <= int(numbers[-1]) <= n:
-        return None, f"the reply names {numbers[-1]} of {n}"
-    return int(numbers[-1]) - 1, None
+    last = numbers[-1]
+    # Python refuses to read numbers of thousands of digits.
+    if len(last) > 9 or not 1 <= int(last) <= n:
+        return None, f"the reply names {last[:20]} of {n}"
+    return int(last) - 1, None
 
 
 def shortened(text: str, most: int) -> str:

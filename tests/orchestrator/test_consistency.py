@@ -7,16 +7,21 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from guessing import Ticking, guesses, runtime, shuffled
+from guessing import WEIGHTS, Ticking, guesses, runtime, shuffled
+from tiny_llama import CONFIG, tiny
 
+import ponder
 from ponder.orchestrator import (
     PRESETS,
     Budget,
     Expression,
     Result,
+    Runtime,
     Status,
     adaptive_consistency,
     certainty,
@@ -33,8 +38,10 @@ from ponder.orchestrator import (
     vote,
     when,
 )
-from ponder.runtime import ScriptedEngine
+from ponder.runtime import Engine, RecordingEngine, ReplayEngine, ScriptedEngine
+from ponder.runtime.engine.engine import LocalEngine
 from ponder.strategies.stopping import RULES
+from ponder.verifiers import ExactEquivalence
 
 SHAPES: dict[str, Expression] = {
     **{rule: adaptive_consistency(8, rule=rule, max_tokens=20) | vote() for rule in sorted(RULES)},
@@ -110,7 +117,7 @@ def test_budgets_of_calls_are_as_deterministic(shape: str, calls: int) -> None:
     runs = [solved(strategy, seed=5, concurrency=c, budget=Budget(calls=calls)) for c in (1, 64)]
     assert runs[0].trace.jsonl() == runs[1].trace.jsonl()
     assert 0 < runs[0].calls <= calls
-    assert runs[0].answer in "123"
+    assert runs[0].answer in WEIGHTS
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -167,6 +174,43 @@ def test_a_decode_that_is_cancelled_in_the_middle_is_told_and_paid() -> None:
     assert result.status is Status.COMPLETE
     (told,) = [e for e in result.trace.events if e["event"] == "consistency"]
     assert (told["of"], told["cancelled"]) == (4, 2)
+
+
+def test_what_the_own_engine_drew_for_the_cancelled_is_paid_too() -> None:
+    """One sample is enough where the threshold is 0; two more are under way by then."""
+    engine = LocalEngine(tiny(replace(CONFIG, context_length=1024)), pages=200, threads=1)
+
+    async def run() -> Result:
+        strategy = adaptive_consistency(6, rule="share", threshold=0.0, parallel=3, max_tokens=40)
+        runs = Runtime(engine, equivalence=ExactEquivalence())
+        try:
+            return await runs.solve("Which?", strategy | vote(), seed=1)
+        finally:
+            await runs.close()
+
+    result = asyncio.run(run())
+    stats, used = engine.stats(), result.usage.total
+    assert len(result.candidates) == 1
+    assert (stats.decoded, stats.branches) == (used.decoded, 0)
+    assert recompute(result.trace.events) == result.numbers
+
+
+def test_what_was_cancelled_is_not_on_record_and_not_missed(tmp_path: Path) -> None:
+    """A replay comes to the same; only what the cancelled had drawn is not in it."""
+    file, strategies = tmp_path / "calls", [MANY["beta"], SHAPES["beta"]]
+
+    async def run(engine: Engine) -> list[Result]:
+        runs = Runtime(engine, equivalence=ExactEquivalence())
+        try:
+            return [await runs.solve("Which?", strategy, seed=4) for strategy in strategies]
+        finally:
+            await runs.close()
+
+    scripted = ScriptedEngine(tells, delay=shuffled(1))
+    recorded = asyncio.run(run(RecordingEngine(scripted, file)))
+    again = asyncio.run(run(ReplayEngine(file)))
+    assert list(map(decided, again)) == list(map(decided, recorded))
+    assert again[1].trace == recorded[1].trace
 
 
 def test_a_lead_that_cannot_be_lost_is_the_majority_of_all() -> None:
@@ -231,8 +275,7 @@ def test_at_the_deadline_what_is_there_is_answered(seconds: float) -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_strategies_are_written_and_read_without_loss(name: str) -> None:
     assert from_yaml(to_yaml(SHAPES[name])) == SHAPES[name]
-    names = {f.__name__: f for f in (adaptive_consistency, early_stopping, universal, mbr, sample)}
-    names |= {f.__name__: f for f in (vote, judge, parallel, when, certainty)}
+    names = {name: getattr(ponder, name) for name in ponder.__all__}
     code = compile(repr(SHAPES[name]), "a strategy", "eval")
     assert eval(code, names) == SHAPES[name]
 
@@ -240,5 +283,5 @@ def test_strategies_are_written_and_read_without_loss(name: str) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_answer(preset: str) -> None:
     result = solved(PRESETS[preset].expression, seed=3)
-    assert result.answer in "123"
+    assert result.answer in WEIGHTS
     assert result.status is Status.COMPLETE

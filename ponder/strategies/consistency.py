@@ -8,16 +8,15 @@ way: when the first k settle it, those behind are cancelled, and what they had c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ponder.runtime import Branch, BudgetExceeded, InputError
+from ponder.runtime import InputError
 from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.concurrency import collected, in_turn
 from ponder.strategies.drawing import Drawing, attempt
-from ponder.strategies.prompting import ask
 from ponder.strategies.stopping import RULES, Tally
 from ponder.verifiers import Candidate, Groups, extract
 
@@ -58,36 +57,20 @@ class AdaptiveConsistency(Drawing):
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
-        try:
-            root = await ctx.engine(self.engine).open(ask(ctx.question), path=ctx.path)
-        except BudgetExceeded:
-            return
-        async with root:
-            branches = root.fork(self.most)
-            try:
-                async with aclosing(self._until_settled(ctx, branches)) as candidates:
-                    async for candidate in candidates:
-                        yield candidate
-            finally:
-                for branch in branches:
-                    branch.close()
-
-    async def _until_settled(
-        self, ctx: Context, branches: Sequence[Branch]
-    ) -> AsyncGenerator[Candidate]:
         rule, progress, settled = RULES[self.rule], _Progress(groups=Groups(ctx.equivalence)), False
-        threshold, params = self._threshold, self.sampling()
-        jobs = (attempt(ctx, i, branch, params) for i, branch in enumerate(branches))
-        async with aclosing(in_turn(jobs, self._under_way(ctx))) as drawn:
-            async for candidate in drawn:
-                if candidate is None:
-                    break
-                await progress.add(candidate)
-                progress.values.append(rule.measure(progress.tally(self.most)))
-                settled = rule.settled(progress.values[-1], threshold)
-                if settled:
-                    await drawn.aclose()
-                yield candidate
+        async with self.forks(ctx, self.most) as branches:
+            params = self.sampling()
+            jobs = (attempt(ctx, i, branch, params) for i, branch in enumerate(branches))
+            async with aclosing(in_turn(jobs, self._under_way(ctx))) as drawn:
+                async for candidate in drawn:
+                    if candidate is None:
+                        break
+                    await progress.add(candidate)
+                    progress.values.append(rule.measure(progress.tally(self.most)))
+                    settled = rule.settled(progress.values[-1], self._threshold)
+                    if settled:
+                        await drawn.aclose()
+                    yield candidate
         self._record(ctx, progress, settled=settled)
 
     @property
@@ -119,13 +102,7 @@ class AdaptiveConsistency(Drawing):
         )
 
     def bound(self, load: Load) -> Bound:
-        return Bound(
-            calls=self.most,
-            tokens=load.prompt_tokens + self.most * self.max_tokens,
-            branches=self.most + 1,
-            candidates=self.most,
-            candidate_tokens=self.max_tokens,
-        )
+        return self.drawing_bound(load, self.most)
 
     def needs(self) -> dict[str, frozenset[str]]:
         return {self.engine: self.drawing_needs()}

@@ -1,14 +1,17 @@
-"""How attempts are drawn: the settings that methods which decode attempts themselves share, and one
-whole attempt on a branch.
+"""How attempts are drawn: the settings that methods which decode attempts themselves share, the
+branches they are drawn on, and one whole attempt on a branch.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ponder.runtime import Branch, BudgetExceeded, Sampling
-from ponder.strategies.api import Context, Port
+from ponder.strategies.api import Bound, Context, Load, Port
+from ponder.strategies.prompting import ask
 from ponder.verifiers import Candidate
 
 
@@ -44,6 +47,34 @@ class Drawing:
         """Capabilities that these settings ask for."""
         asked = {"top_k": self.top_k is not None, "min_p": self.min_p > 0}
         return frozenset(name for name, used in asked.items() if used)
+
+    def drawing_bound(self, load: Load, most: int) -> Bound:
+        """Of that many whole attempts."""
+        return Bound(
+            calls=most,
+            tokens=load.prompt_tokens + most * self.max_tokens,
+            branches=most + 1,
+            candidates=most,
+            candidate_tokens=self.max_tokens,
+        )
+
+    @asynccontextmanager
+    async def forks(self, ctx: Context, n: int) -> AsyncGenerator[list[Branch]]:
+        """`n` branches that have read the prompt, closed in the end; none where the budget refused
+        to read it. The first of many draw what fewer would.
+        """
+        try:
+            root = await ctx.engine(self.engine).open(ask(ctx.question), path=ctx.path)
+        except BudgetExceeded:
+            yield []
+            return
+        async with root:
+            branches = list(root.fork(n))
+            try:
+                yield branches
+            finally:
+                for branch in branches:
+                    branch.close()
 
 
 async def attempt(ctx: Context, index: int, branch: Branch, params: Sampling) -> Candidate | None:

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from ponder.runtime import BudgetExceeded, InputError
+from ponder.runtime import InputError
 from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.concurrency import as_ready, collected
 from ponder.strategies.drawing import Drawing, attempt
-from ponder.strategies.prompting import ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +26,8 @@ class Sample(Drawing):
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
-        try:
-            root = await ctx.engine(self.engine).open(ask(ctx.question), path=ctx.path)
-        except BudgetExceeded:
-            return
-        async with root:
-            branches, params = root.fork(self.n), self.sampling()
+        async with self.forks(ctx, self.n) as branches:
+            params = self.sampling()
             jobs = [attempt(ctx, i, branch, params) for i, branch in enumerate(branches)]
             async with aclosing(as_ready(jobs)) as attempts:
                 async for candidate in attempts:
@@ -40,13 +35,7 @@ class Sample(Drawing):
                         yield candidate
 
     def bound(self, load: Load) -> Bound:
-        return Bound(
-            calls=self.n,
-            tokens=load.prompt_tokens + self.n * self.max_tokens,
-            branches=self.n + 1,
-            candidates=self.n,
-            candidate_tokens=self.max_tokens,
-        )
+        return self.drawing_bound(load, self.n)
 
     def needs(self) -> dict[str, frozenset[str]]:
         return {self.engine: self.drawing_needs()}

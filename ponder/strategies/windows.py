@@ -13,11 +13,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ponder.runtime import Branch, BudgetExceeded, InputError
+from ponder.runtime import Branch, InputError
 from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.concurrency import as_ready, collected
 from ponder.strategies.drawing import Drawing, attempt
-from ponder.strategies.prompting import ask
 from ponder.strategies.ranking import in_order
 from ponder.verifiers import Candidate, extract, group
 
@@ -45,25 +44,16 @@ class EarlyStopping(Drawing):
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
-        try:
-            root = await ctx.engine(self.engine).open(ask(ctx.question), path=ctx.path)
-        except BudgetExceeded:
-            return
-        async with root:
-            branches = root.fork(self.most)
-            try:
-                for first in range(0, self.most, self.window):
-                    window: list[Candidate] = []
-                    part = branches[first : first + self.window]
-                    async with aclosing(self._draw(ctx, first, part)) as drawn:
-                        async for candidate in drawn:
-                            window.append(candidate)
-                            yield candidate
-                    if len(window) < len(part) or await self._agrees(ctx, first, window):
-                        break
-            finally:
-                for branch in branches:
-                    branch.close()
+        async with self.forks(ctx, self.most) as branches:
+            for first in range(0, len(branches), self.window):
+                window: list[Candidate] = []
+                part = branches[first : first + self.window]
+                async with aclosing(self._draw(ctx, first, part)) as drawn:
+                    async for candidate in drawn:
+                        window.append(candidate)
+                        yield candidate
+                if len(window) < len(part) or await self._agrees(ctx, first, window):
+                    break
 
     async def _draw(
         self, ctx: Context, first: int, branches: Sequence[Branch]
@@ -83,13 +73,7 @@ class EarlyStopping(Drawing):
         return agrees
 
     def bound(self, load: Load) -> Bound:
-        return Bound(
-            calls=self.most,
-            tokens=load.prompt_tokens + self.most * self.max_tokens,
-            branches=self.most + 1,
-            candidates=self.most,
-            candidate_tokens=self.max_tokens,
-        )
+        return self.drawing_bound(load, self.most)
 
     def needs(self) -> dict[str, frozenset[str]]:
         return {self.engine: self.drawing_needs()}

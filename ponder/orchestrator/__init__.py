@@ -2,16 +2,24 @@
 stream under one budget, recorded so that every number can be recomputed.
 """
 
-from ponder.orchestrator.adaptive import DrawingSettings, adaptive_best_of, pruned, route
+from ponder.orchestrator.adaptive import adaptive_best_of, pruned, route
 from ponder.orchestrator.budget import Budget
 from ponder.orchestrator.checking import check, roles_of
 from ponder.orchestrator.conditions import METRICS, Condition, Metric
 from ponder.orchestrator.confidences import confident, deepconf
+from ponder.orchestrator.consistency import (
+    DrawingSettings,
+    adaptive_consistency,
+    early_stopping,
+    mbr,
+    universal,
+)
 from ponder.orchestrator.dsl import (
     agreement,
     best,
     best_of,
     best_score,
+    certainty,
     judge,
     mean_score,
     parallel,
@@ -103,6 +111,7 @@ __all__ = [
     "ab_mcts",
     "ab_mcts_m",
     "adaptive_best_of",
+    "adaptive_consistency",
     "agreement",
     "astar",
     "beam",
@@ -111,11 +120,13 @@ __all__ = [
     "best_score",
     "catalogue_data",
     "catalogue_table",
+    "certainty",
     "check",
     "confident",
     "deepconf",
     "dot",
     "dvts",
+    "early_stopping",
     "from_data",
     "from_yaml",
     "graph",
@@ -124,6 +135,7 @@ __all__ = [
     "kept_candidates",
     "kept_question",
     "load_strategy",
+    "mbr",
     "mcts",
     "mean_score",
     "mermaid",
@@ -160,6 +172,7 @@ __all__ = [
     "trace_table",
     "trees_dot",
     "trees_page",
+    "universal",
     "verdicts",
     "vote",
     "when",

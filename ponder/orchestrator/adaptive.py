@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 from ponder.orchestrator.conditions import Metric
+from ponder.orchestrator.consistency import DrawingSettings
 from ponder.orchestrator.expression import Expression, Step, When
 from ponder.runtime import InputError
 from ponder.strategies import AdaptiveBestOf, Pruned
-
-
-class DrawingSettings(TypedDict, total=False):
-    """How attempts are drawn; `ponder.strategies.Sample` says what it means."""
-
-    temperature: float
-    top_p: float
-    top_k: int | None
-    min_p: float
-    max_tokens: int
-    stop: tuple[str, ...]
-    engine: str
 
 
 def adaptive_best_of(

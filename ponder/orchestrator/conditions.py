@@ -15,6 +15,7 @@ from ponder.runtime import InputError, unknown
 
 METRICS = {
     "agreement": "share of the largest group of equal answers among all candidates",
+    "certainty": "1 less the normalised entropy of groups of equal answers (Certaindex)",
     "best_score": "the highest verdict score; 0 where none was judged",
     "mean_score": "the mean verdict score of those judged; 0 where none was",
 }

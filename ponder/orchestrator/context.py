@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ponder.orchestrator.calls import Meter
-from ponder.orchestrator.ledger import Account, Purpose
+from ponder.orchestrator.ledger import Account
 from ponder.orchestrator.metered import MeteredEngine
 from ponder.runtime import Branch, BranchPath, Engine, InputError, unknown
-from ponder.strategies import Answer, Item
+from ponder.strategies import Answer, Item, Purpose
 from ponder.verifiers import (
     Candidate,
     Equivalence,
@@ -94,8 +94,8 @@ class NodeContext:
     def streaming(self) -> bool:
         return self.run.streaming
 
-    def engine(self, role: str = "policy") -> Engine:
-        return self.run.metered(self.node, role, "policy")
+    def engine(self, role: str = "policy", *, purpose: Purpose = "policy") -> Engine:
+        return self.run.metered(self.node, role, purpose)
 
     def verifier(self, name: str, *, engine: str = "policy") -> Verifier:
         asked = self.run.metered(self.node, engine, "verifier")

@@ -139,6 +139,11 @@ def agreement() -> Metric:
     return Metric(name="agreement")
 
 
+def certainty() -> Metric:
+    """1 less the normalised entropy of groups of equal answers (Certaindex, arXiv 2412.20993)."""
+    return Metric(name="certainty")
+
+
 def best_score() -> Metric:
     """The highest verdict score; 0 where none was judged."""
     return Metric(name="best_score")

@@ -12,12 +12,10 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from ponder.orchestrator.budget import Budget
 from ponder.runtime import BudgetExceeded, Usage
-
-Purpose = Literal["policy", "verifier"]
+from ponder.strategies import Purpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ponder.verifiers import Candidate, Equivalence, extract, group
+from ponder.verifiers import Candidate, Equivalence, certainty, extract, group
 
 
 async def measure(metric: str, candidates: Sequence[Candidate], equivalence: Equivalence) -> float:
@@ -23,4 +23,8 @@ async def measure(metric: str, candidates: Sequence[Candidate], equivalence: Equ
     for number, candidate in zip(numbers, candidates, strict=True):
         if number is not None:
             sizes[number] += candidate.weight
+    if metric == "certainty":
+        # Who gave no answer agrees with nobody.
+        alone = (c.weight for n, c in zip(numbers, candidates, strict=True) if n is None)
+        return certainty([*sizes.values(), *alone])
     return max(sizes.values(), default=0.0) / (math.fsum(c.weight for c in candidates) or 1.0)

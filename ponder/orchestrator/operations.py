@@ -16,14 +16,17 @@ from ponder.strategies import (
     AbMcts,
     AbMctsM,
     AdaptiveBestOf,
+    AdaptiveConsistency,
     AStar,
     Beam,
     Best,
     Confident,
     DeepConf,
     Dvts,
+    EarlyStopping,
     Judge,
     Mcts,
+    MinimumBayesRisk,
     ParallelTempering,
     ParticleFilter,
     ParticleGibbs,
@@ -32,6 +35,7 @@ from ponder.strategies import (
     Rebase,
     Sample,
     Strategy,
+    Universal,
     Vote,
 )
 from ponder.verifiers import STEP_VERIFIERS, VERIFIERS
@@ -41,6 +45,8 @@ METHODS: dict[str, type[Any]] = {
     "deepconf": DeepConf,
     "adaptive_best_of": AdaptiveBestOf,
     "pruned": Pruned,
+    "adaptive_consistency": AdaptiveConsistency,
+    "early_stopping": EarlyStopping,
     "beam": Beam,
     "dvts": Dvts,
     "rebase": Rebase,
@@ -54,6 +60,8 @@ METHODS: dict[str, type[Any]] = {
     "judge": Judge,
     "confident": Confident,
     "vote": Vote,
+    "universal": Universal,
+    "mbr": MinimumBayesRisk,
     "best": Best,
 }
 # The setting that is given by place in Python.
@@ -62,6 +70,8 @@ LEADING = {
     "deepconf": "warmup",
     "adaptive_best_of": "most",
     "pruned": "n",
+    "adaptive_consistency": "most",
+    "early_stopping": "window",
     "beam": "verifier",
     "dvts": "verifier",
     "rebase": "verifier",
@@ -74,6 +84,7 @@ LEADING = {
     "parallel_tempering": "verifier",
     "judge": "verifier",
     "confident": "keep",
+    "mbr": "utility",
 }
 
 _OWN = "Ponder"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from ponder.runtime import Branch, BranchPath, Engine
 from ponder.verifiers import Candidate, Equivalence, Question, StepVerifier, Verifier
@@ -38,6 +38,9 @@ class Answer:
 
 
 Item = Question | Candidate | Answer
+
+Purpose = Literal["policy", "verifier"]
+"""What tokens are spent for: to answer, or to judge answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +96,10 @@ class Context(Protocol):
         """
         ...
 
-    def engine(self, role: str = "policy") -> Engine:
-        """Metered: charges the ledger, obeys the concurrency limit, records each call."""
+    def engine(self, role: str = "policy", *, purpose: Purpose = "policy") -> Engine:
+        """Metered: charges the ledger, obeys the concurrency limit, records each call. What is
+        asked to judge by is for the purpose "verifier".
+        """
         ...
 
     def verifier(self, name: str, *, engine: str = "policy") -> Verifier:

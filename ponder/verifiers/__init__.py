@@ -9,6 +9,7 @@ from ponder.verifiers.confidence import (
     group_means,
     percentile,
 )
+from ponder.verifiers.dispersion import certainty, entropy
 from ponder.verifiers.equivalence import EquivalenceCounts, ExactEquivalence, MathEquivalence
 from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import Groups, group
@@ -43,6 +44,8 @@ __all__ = [
     "VerifierKind",
     "attempt_confidence",
     "canonical",
+    "certainty",
+    "entropy",
     "extract",
     "group",
     "group_means",

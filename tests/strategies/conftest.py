@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ponder.runtime import Branch, BranchPath, Engine, Finish, ScriptedEngine, Usage
-from ponder.strategies import Item, Strategy
+from ponder.strategies import Item, Purpose, Strategy
 from ponder.verifiers import (
     Candidate,
     Equivalence,
@@ -39,7 +39,7 @@ class Alone:
     def path(self) -> BranchPath:
         return BranchPath(self.seed, (self.node,))
 
-    def engine(self, role: str = "policy") -> Engine:
+    def engine(self, role: str = "policy", *, purpose: Purpose = "policy") -> Engine:
         return self.policy
 
     def verifier(self, name: str, *, engine: str = "policy") -> Verifier:

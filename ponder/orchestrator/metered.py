@@ -41,6 +41,7 @@ from ponder.runtime import (
     Scored,
     Segment,
     SpliceMode,
+    Tokens,
     Usage,
 )
 
@@ -83,6 +84,9 @@ class MeteredEngine:
 
     def count(self, prompt: Prompt) -> int:
         return self.engine.count(prompt)
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
+        return self.engine.encode(prompt, bare=bare)
 
     def spell(self, tokens: Sequence[int]) -> str:
         return self.engine.spell(tokens)
@@ -137,8 +141,8 @@ class MeteredBranch:
     def resent(self) -> int:
         return self._inner.resent
 
-    def fork(self, n: int) -> list[Branch]:
-        return [MeteredBranch(child, self._home) for child in self._inner.fork(n)]
+    def fork(self, n: int, first: int = 0) -> list[Branch]:
+        return [MeteredBranch(child, self._home) for child in self._inner.fork(n, first)]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         call = self._call("extend")
@@ -181,7 +185,7 @@ class MeteredBranch:
         async with self._whole("append", tokens):
             await self._inner.append(text)
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
         tokens = sum(self._inner.resent + self._home.count(c) for c in continuations)
         async with self._whole("score", tokens) as told:
             scored = await self._inner.score(continuations)

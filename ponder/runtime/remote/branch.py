@@ -26,6 +26,7 @@ from ponder.runtime.values import (
     Scored,
     Segment,
     SpliceMode,
+    Tokens,
     Usage,
 )
 
@@ -78,13 +79,13 @@ class RemoteBranch:
     def resent(self) -> int:
         return self._history.tokens
 
-    def fork(self, n: int) -> list[RemoteBranch]:
+    def fork(self, n: int, first: int = 0) -> list[RemoteBranch]:
         self._gate.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
         family = object()
         return [
             RemoteBranch(self._engine, self.path.child(ordinal, i), self._history, self, family)
-            for i in range(n)
+            for i in range(first, first + n)
         ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
@@ -130,7 +131,7 @@ class RemoteBranch:
         self._gate.check("append to")
         self._say(text)
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
         with self._gate.call("score"):
             scored = await self._engine.score(self.path, self._history, continuations)
         self._charge(scored.usage)

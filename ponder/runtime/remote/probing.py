@@ -16,15 +16,16 @@ from functools import partial
 from typing import Any
 
 from ponder.runtime.errors import InputError
-from ponder.runtime.remote.abilities import MOST_CHOICES, Abilities, Prefix, Rendering
+from ponder.runtime.remote.abilities import MOST_CHOICES, Abilities, Prefix
 from ponder.runtime.remote.body import CHAT, COMPLETIONS, Body, continued
 from ponder.runtime.remote.calls import ask, explained, persist, pieces
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.faults import EndpointError, NotFound
 from ponder.runtime.remote.growing import numbers
-from ponder.runtime.remote.scoring import render
+from ponder.runtime.remote.scoring import bare, echoed, opened, tokenised
 from ponder.runtime.remote.wire import Choice, Reply
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.values import Message
 
 _COUNT = "Count from one to thirty in English words."
 _CHANCE = "Write forty random lower-case letters."
@@ -57,10 +58,10 @@ class _Prober:
             self._text(_COUNT, _LONG, temperature=0), self._text(_CHANCE, _SHORT, temperature=0)
         )
         drawn, again = await asyncio.gather(self._drawn(), self._drawn())
-        choices, prefix, raw, rendering = await asyncio.gather(
-            self._choices(), self._prefix(greedy), self._raw(), self._rendering()
-        )
+        choices, prefix = await asyncio.gather(self._choices(), self._prefix(greedy))
         tests: list[Callable[[], Awaitable[bool]]] = [
+            self._raw,
+            self._scores,
             lambda: self._stop(greedy),
             self._logprobs,
             lambda: self._stream(greedy, usage=False),
@@ -69,21 +70,20 @@ class _Prober:
             lambda: self._sharpened(guess, drawn, min_p=0.999),
         ]
         held = await asyncio.gather(*map(self._holds, tests))
-        stop, logprobs, stream, usage, top_k, min_p = held
+        raw, scores, stop, logprobs, stream, usage, top_k, min_p = held
         seed = drawn == again and len(set(drawn)) > 1
         return Abilities(
             version=version,
             context_length=context_length,
             limit=self._limit,
-            completions=raw[0],
+            completions=raw,
             prefix=prefix,
             choices=MOST_CHOICES if len(set(choices)) > 1 else 1,
             seed=seed,
             ladder=seed and tuple(choices[: len(drawn)]) == drawn,
             stop_told=stop,
             logprobs=logprobs,
-            echo=raw[1],
-            rendering=rendering,
+            scores=scores,
             usage=usage,
             stream=stream,
             top_k=top_k,
@@ -149,31 +149,24 @@ class _Prober:
         alike = all(abs(a - b) < 0.05 for a, b in zip(first, second, strict=False))
         return bool(first and second) and alike and min(first) < -0.01 and max(first) <= 0
 
-    async def _raw(self) -> tuple[bool, bool]:
-        """Whether raw text is continued, and whether its own log-probabilities are told."""
+    async def _raw(self) -> bool:
+        """Raw text is continued."""
         body = {"model": self._model, "prompt": _RAW, "max_tokens": 1, "temperature": 0}
+        return bool((await self._ask(COMPLETIONS, body)).choices)
 
-        async def plain() -> bool:
-            return bool((await self._ask(COMPLETIONS, body)).choices)
-
-        async def echo() -> bool:
-            reply = await self._ask(COMPLETIONS, body | {"echo": True, "logprobs": 1})
-            told = reply.choices[0].logprobs
-            text = "".join(told.tokens or []) if told else ""
-            return told is not None and text.startswith(_RAW) and len(numbers(told)) > 2
-
-        return await self._holds(plain), await self._holds(echo)
-
-    async def _rendering(self) -> Rendering | None:
-        turns: list[Body] = [{"role": "user", "content": _COUNT}]
-
-        async def works(rendering: Rendering) -> bool:
-            return _COUNT in await render(self._endpoint, rendering, self._model, turns)
-
-        for rendering in Rendering:
-            if await self._holds(partial(works, rendering)):
-                return rendering
-        return None
+    async def _scores(self) -> bool:
+        """A chat has as many tokens as it is charged for, and each one behind the first of a prompt
+        has its log-probability.
+        """
+        where, model = self._endpoint, self._model
+        turns = opened([Message(role="user", content=_COUNT)])
+        chat, text = [await tokenised(where, model, body) for body in (turns, bare(_RAW))]
+        charged = (await self._chat(_COUNT, _SHORT)).usage
+        if charged is None or charged.prompt_tokens != len(chat):
+            return False
+        told = await echoed(where, model, [*chat, *text])
+        values = [value for value in told.values[1:] if value is not None and value <= 0]
+        return len(values) == len(chat + text) - 1 > len(chat)
 
     async def _stream(self, greedy: str, *, usage: bool) -> bool:
         body = self._body(_LONG) | {"temperature": 0, "stream": True}

@@ -32,6 +32,8 @@ _CHANCE = "Write forty random lower-case letters."
 _RAW = "One two three four five six seven"
 _SEEDS = (101, 102, 103, 104)
 _HOT = 1.5
+BROKEN = "\ufffd"
+"""In place of a letter that is not whole, which nobody can give back."""
 _SHORT, _LONG = 12, 24
 """Tokens."""
 
@@ -237,8 +239,13 @@ def content(reply: Reply) -> str:
 
 
 def halves(text: str) -> tuple[str, str]:
-    """Cut before a space near the middle; two empty ones where there is none."""
-    place = text.find(" ", len(text) // 2)
+    """Cut before a space near the middle, else within the letters that are whole; two empty ones
+    where there are none.
+    """
+    middle = len(text) // 2
+    place = text.find(" ", middle)
+    if not 0 < place < len(text) - 4 or BROKEN in text[:place]:
+        place = min(middle, len(text.partition(BROKEN)[0]))
     return (text[:place], text[place:]) if 0 < place < len(text) - 4 else ("", "")
 
 

@@ -244,14 +244,16 @@ class ScriptedBranch:
 
     def _put(self, start: int, tokens: Sequence[int], action: str) -> None:
         """These tokens in place of all from `start` on."""
-        total = start + len(tokens)
-        if tokens and total >= self._engine.context_length:
-            raise ContextOverflow(
-                f"{action} {len(tokens)} tokens to {start} overflows the context of "
-                f"{self._engine.context_length}: shorten one of them"
-            )
+        self._fit(start, len(tokens), action)
         self._tokens[start:] = tokens
         self._charge(Usage(prompt=len(tokens)))
+
+    def _fit(self, start: int, given: int, action: str) -> None:
+        if given > 0 and start + given >= self._engine.context_length:
+            raise ContextOverflow(
+                f"{action} {given} tokens to {start} overflows the context of "
+                f"{self._engine.context_length}: shorten one of them"
+            )
 
     def _charge(self, usage: Usage) -> None:
         self.usage += usage
@@ -273,6 +275,7 @@ class ScriptedBranch:
 
     def _score(self, given: str | Tokens) -> Scored:
         tokens, logprobs = self._engine.encode(given), list[float]()
+        self._fit(len(self._tokens), len(tokens) - 1, "scoring")
         for i, token in enumerate(tokens):
             p = self._next(spell(tokens[:i])).get(token, 0.0)
             logprobs.append(math.log(p) if p else -math.inf)

@@ -146,9 +146,7 @@ class MeteredBranch:
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         call = self._call("extend")
-        past = self._inner.resent
-        grant = await call.reserve(past + params.max_tokens, least=past + 1)
-        room = grant.tokens - past
+        grant, room = await call.room(params.max_tokens, self._inner.resent)
         async with self._paid(call, grant) as told:
             segment = await self._inner.extend(
                 limited(params, room), deadline=self._home.deadline(deadline)
@@ -161,9 +159,7 @@ class MeteredBranch:
         self, params: Sampling, *, deadline: float | None = None
     ) -> AsyncIterator[Delta]:
         call = self._call("extend")
-        past = self._inner.resent
-        grant = await call.reserve(past + params.max_tokens, least=past + 1)
-        room = grant.tokens - past
+        grant, room = await call.room(params.max_tokens, self._inner.resent)
         async with self._paid(call, grant, paced=True) as told:
             pieces = self._inner.stream(
                 limited(params, room), deadline=self._home.deadline(deadline)
@@ -181,8 +177,7 @@ class MeteredBranch:
             yield last
 
     async def append(self, text: str) -> None:
-        tokens = self._home.count(text)
-        async with self._whole("append", tokens):
+        async with self._whole("append", self._home.count(text)):
             await self._inner.append(text)
 
     async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:

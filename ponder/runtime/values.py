@@ -37,7 +37,7 @@ class Message:
     """Of who speaks, where a template or an endpoint cares."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """The model's own token ids, taken as they are, control tokens too. Only engines that have
     `Capabilities.token_ids` take them.

@@ -126,8 +126,8 @@ class ScriptedModel:
 
     async def _echoed(self, prompt: str, said: str) -> Json:
         first, *rest = map(ord, prompt + said)
-        async with await self._engine.open(Tokens((first,)), path=BranchPath(0)) as branch:
-            [scored] = await branch.score([Tokens(tuple(rest))])
+        async with await self._engine.open(Tokens(ids=(first,)), path=BranchPath(0)) as branch:
+            [scored] = await branch.score([Tokens(ids=tuple(rest))])
         values = [None, *(max(v, -9e9) for v in scored.logprobs)]
         return {"tokens": list(prompt + said), "token_logprobs": values}
 

@@ -184,7 +184,7 @@ class CompletionRequest(Request):
         prompt = self.prompt
         if isinstance(prompt, list) and not isinstance(prompt[0], int):
             prompt = prompt[0]
-        return prompt if isinstance(prompt, str) else Tokens(tuple(prompt))
+        return prompt if isinstance(prompt, str) else Tokens(ids=tuple(prompt))
 
     @property
     def wants_scores(self) -> bool:

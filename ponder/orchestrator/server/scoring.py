@@ -44,7 +44,7 @@ async def given_scores(
 ) -> tuple[tuple[TokenScore, ...], Usage]:
     """Of all tokens of a prompt but the first, which nothing is before; and what that cost."""
     tokens = engine.encode(prompt)
-    first, rest = Tokens(tuple(tokens[:1])), Tokens(tuple(tokens[1:]))
+    first, rest = Tokens(ids=tuple(tokens[:1])), Tokens(ids=tuple(tokens[1:]))
     async with await engine.open(first, path=path) as branch:
         (scored,) = await branch.score([rest])
         return token_scores(engine, tokens, [None, *scored.logprobs]), branch.usage

@@ -45,7 +45,7 @@ servers:
   `top_k` of 1, tells no counts at the end of a stream, and computes one request at a time. Start
   it with `--logits_all True`, else it tells no log-probabilities, and `--interrupt_requests False`,
   else each request breaks off the one before.
-- **vLLM**: all that an endpoint can do. On CPUs 0.32.0 dies of a seeded request whose prompt it cuts
+- **vLLM**: all that an endpoint can do. On CPUs 0.32.0 dies of a seeded request whose prompt is cut
   into chunks ("CPU Generator does not use offset"): start it with `--no-enable-chunked-prefill`.
 
 Written by `make engine-table`; `make test-servers` tries the servers of others, and

@@ -181,10 +181,12 @@ class CompletionRequest(Request):
     @property
     def given(self) -> str | Tokens:
         """The one prompt, as text or as tokens."""
-        prompt = self.prompt
-        if isinstance(prompt, list) and not isinstance(prompt[0], int):
-            prompt = prompt[0]
-        return prompt if isinstance(prompt, str) else Tokens(ids=tuple(prompt))
+        prompt = self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+        if isinstance(prompt, str):
+            return prompt
+        if isinstance(prompt, int):
+            return Tokens(ids=tuple(t for t in self.prompt if isinstance(t, int)))
+        return Tokens(ids=tuple(prompt))
 
     @property
     def wants_scores(self) -> bool:

@@ -88,8 +88,7 @@ def refused(words: str, name: str, engine: Engine) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_answers(named: tuple[str, Engine], path: Path) -> None:
     name, engine = named
-    slow = TALKATIVE if name.endswith("ponder, own") else SEARCHES | TALKATIVE
-    if name.endswith("own") and path.stem in slow and not RIVALS:
+    if name.endswith("own") and path.stem in SEARCHES | TALKATIVE and not RIVALS:
         pytest.skip("minutes on a CPU; make test-servers")
     strategy = load_strategy(str(path))
     try:

@@ -59,6 +59,13 @@ class Call:
     """On its branch; 0 opens it."""
     kind: str
 
+    async def room(self, most: int, past: int) -> tuple[Grant, int]:
+        """For a decode behind `past` tokens that are sent again: what is granted, and how many may
+        be drawn.
+        """
+        grant = await self.reserve(past + most, least=past + 1)
+        return grant, grant.tokens - past
+
     async def reserve(self, tokens: int, *, least: int) -> Grant:
         """Raises `BudgetExceeded`, recorded, when not even `least` tokens are left."""
         try:

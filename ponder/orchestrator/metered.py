@@ -41,6 +41,7 @@ from ponder.runtime import (
     Scored,
     Segment,
     SpliceMode,
+    Tokens,
     Usage,
 )
 
@@ -83,6 +84,9 @@ class MeteredEngine:
 
     def count(self, prompt: Prompt) -> int:
         return self.engine.count(prompt)
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
+        return self.engine.encode(prompt, bare=bare)
 
     def spell(self, tokens: Sequence[int]) -> str:
         return self.engine.spell(tokens)
@@ -141,14 +145,12 @@ class MeteredBranch:
     def resent(self) -> int:
         return self._inner.resent
 
-    def fork(self, n: int) -> list[Branch]:
-        return [MeteredBranch(child, self._home) for child in self._inner.fork(n)]
+    def fork(self, n: int, first: int = 0) -> list[Branch]:
+        return [MeteredBranch(child, self._home) for child in self._inner.fork(n, first)]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         call = self._call("extend")
-        past = self._inner.resent
-        grant = await call.reserve(past + params.max_tokens, least=past + 1)
-        room = grant.tokens - past
+        grant, room = await call.room(params.max_tokens, self._inner.resent)
         async with self._paid(call, grant) as told:
             until = self._home.deadline(deadline)
             segment = await self._inner.extend(limited(params, room), deadline=until)
@@ -160,9 +162,7 @@ class MeteredBranch:
         self, params: Sampling, *, deadline: float | None = None
     ) -> AsyncIterator[Delta]:
         call = self._call("extend")
-        past = self._inner.resent
-        grant = await call.reserve(past + params.max_tokens, least=past + 1)
-        room = grant.tokens - past
+        grant, room = await call.room(params.max_tokens, self._inner.resent)
         async with self._paid(call, grant, paced=True) as told:
             last: Delta | None = None
             until = self._home.deadline(deadline)
@@ -179,11 +179,10 @@ class MeteredBranch:
             yield last
 
     async def append(self, text: str) -> None:
-        tokens = self._home.count(text)
-        async with self._whole("append", tokens):
+        async with self._whole("append", self._home.count(text)):
             await self._inner.append(text)
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
         tokens = sum(self._inner.resent + self._home.count(c) for c in continuations)
         async with self._whole("score", tokens) as told:
             scored = await self._inner.score(continuations)

@@ -1,7 +1,7 @@
 """What runs models: tokens in; tokens, log-probabilities and scores out."""
 
 from ponder.runtime.api import Branch, Engine
-from ponder.runtime.chat import Chat, chat_refusal, unmet
+from ponder.runtime.chat import TOOLS, Chat, chat_refusal, unmet
 from ponder.runtime.errors import (
     BranchClosed,
     BudgetExceeded,
@@ -36,12 +36,14 @@ from ponder.runtime.values import (
     Scored,
     Segment,
     SpliceMode,
+    Tokens,
     ToolCall,
     Usage,
 )
 
 __all__ = [
     "OPENING",
+    "TOOLS",
     "Branch",
     "BranchClosed",
     "BranchPath",
@@ -75,6 +77,7 @@ __all__ = [
     "Segment",
     "SilentEngine",
     "SpliceMode",
+    "Tokens",
     "ToolCall",
     "Usage",
     "chat_refusal",

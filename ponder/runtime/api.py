@@ -22,6 +22,7 @@ from ponder.runtime.values import (
     Scored,
     Segment,
     SpliceMode,
+    Tokens,
     Usage,
 )
 
@@ -63,9 +64,9 @@ class Branch(Protocol):
         """Tokens of the past that each call charges again: 0 where the engine keeps KV."""
         ...
 
-    def fork(self, n: int) -> Sequence[Branch]:
-        """`n` children that share this branch's past; child `i` has path `(..., fork ordinal, i)`.
-        Nothing is copied.
+    def fork(self, n: int, first: int = 0) -> Sequence[Branch]:
+        """`n` children that share this branch's past; child `i` has path
+        `(..., fork ordinal, first + i)`. Nothing is copied.
         """
         ...
 
@@ -90,8 +91,10 @@ class Branch(Protocol):
         """Commit given text, tokenised by itself."""
         ...
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
-        """Log-probabilities of each continuation after this branch; nothing is committed."""
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
+        """Log-probabilities of each continuation after this branch; nothing is committed. Text is
+        tokenised by itself.
+        """
         ...
 
     async def logits(self) -> Logits:
@@ -232,13 +235,27 @@ class Engine(Protocol):
 
         Raises:
             ContextOverflow: the prompt leaves no room for one token.
-            CapabilityError: `adapter` is given and this engine has none by that name.
+            CapabilityError: `adapter` is given and this engine has none by that name; or the prompt
+                is token ids and this engine has none.
+            InputError: a token id is none of the model's.
         """
         ...
 
     def count(self, prompt: Prompt) -> int:
         """Tokens of this prompt, which `open` charges at most. An estimate where the engine has no
         token ids.
+        """
+        ...
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
+        """The tokens that a branch opened with `prompt` starts with.
+
+        Args:
+            prompt: of any kind.
+            bare: raw text as `append` reads it, without what the model wants before a text.
+
+        Raises:
+            CapabilityError: this engine has no token ids.
         """
         ...
 

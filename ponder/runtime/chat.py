@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from ponder.runtime.errors import CapabilityError
-from ponder.runtime.values import Capabilities, Message, Prompt
+from ponder.runtime.values import Capabilities, Message, Prompt, Tokens
 
 Fields = Mapping[str, Any]  # Any: JSON
 
@@ -87,7 +87,7 @@ def unmet(prompt: Prompt, capabilities: Capabilities) -> str | None:
     """The first field of a prompt that an engine does not obey; turns with tools in them need
     `tools`.
     """
-    if isinstance(prompt, str):
+    if isinstance(prompt, str | Tokens):
         return None
     needs = set(prompt.fields) if isinstance(prompt, Chat) else set[str]()
     if any(m.role == "tool" or m.tool_calls for m in prompt):

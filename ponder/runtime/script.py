@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ponder.runtime.chat import Chat
-from ponder.runtime.values import Prompt, Sampling, ToolCall
+from ponder.runtime.values import Sampling, ToolCall, Wording
 
 Script = Callable[[str], Mapping[str, float]]
 """From the rendered prompt to replies and their weights (positive, any sum)."""
@@ -18,6 +18,8 @@ Script = Callable[[str], Mapping[str, float]]
 END = 0x110000
 """Token id of the end of a reply, the one after the last code point."""
 VOCABULARY = END + 1
+REPLY = "assistant: "
+"""Opens the model's turn."""
 
 
 def arithmetic(prompt: str) -> Mapping[str, float]:
@@ -37,7 +39,7 @@ def arithmetic(prompt: str) -> Mapping[str, float]:
     }
 
 
-def render(prompt: Prompt) -> str:
+def render(prompt: Wording) -> str:
     """Chat turns as `role: content` lines, after one of the tools; text as it is."""
     if isinstance(prompt, str):
         return prompt
@@ -46,7 +48,15 @@ def render(prompt: Prompt) -> str:
     for message in prompt:
         calls = "".join(_call(call) for call in message.tool_calls)
         lines.append(f"{message.role}: {message.content}{calls}\n")
-    return "".join(lines) + "assistant: "
+    return "".join(lines) + REPLY
+
+
+def parted(text: str) -> tuple[str, str]:
+    """A prompt and what has been said to it, of both in one; all is prompt where nothing opens a
+    reply.
+    """
+    before, opening, said = text.rpartition(REPLY)
+    return (before + opening, said) if opening else (text, "")
 
 
 def _call(call: ToolCall) -> str:

@@ -16,10 +16,12 @@ from ponder.runtime.script import VOCABULARY, Script, arithmetic, render, spell
 from ponder.runtime.scripted_branch import ScriptedBranch
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.stats import EngineStats, EngineTime
+from ponder.runtime.tokens import check_ids
 from ponder.runtime.values import (
     Capabilities,
     Prompt,
     SpliceMode,
+    Tokens,
     Usage,
 )
 
@@ -73,21 +75,27 @@ class ScriptedEngine:
                 f"engine {self.name!r} has no adapter {adapter!r}; open without one"
             )
         check_chat(prompt, self.capabilities, self.name)
-        text = render(prompt)
-        if len(text) >= self.context_length:
+        tokens = self.encode(prompt)
+        if len(tokens) >= self.context_length:
             raise ContextOverflow(
-                f"the prompt has {len(text)} tokens; {self.name!r} holds "
+                f"the prompt has {len(tokens)} tokens; {self.name!r} holds "
                 f"{self.context_length}, one of them for the reply: shorten it"
             )
         self.check_open()
-        charge = Usage(prompt=len(text))
+        charge = Usage(prompt=len(tokens))
         self.charge(charge)
         self._opened += 1
-        tokens, tools = [ord(c) for c in text], offers_tools(prompt)
-        return ScriptedBranch(self, path, tokens, len(text), charge, tools=tools)
+        flat, tools = isinstance(prompt, Tokens), offers_tools(prompt)
+        return ScriptedBranch(self, path, tokens, len(tokens), charge, flat=flat, tools=tools)
 
     def count(self, prompt: Prompt) -> int:
-        return len(render(prompt))
+        return len(self.encode(prompt))
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> list[int]:
+        if isinstance(prompt, Tokens):
+            check_ids(prompt.ids, VOCABULARY)
+            return list(prompt.ids)
+        return list(map(ord, render(prompt)))
 
     def spell(self, tokens: Sequence[int]) -> str:
         return spell(tokens)

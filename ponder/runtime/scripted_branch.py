@@ -16,7 +16,7 @@ from ponder.runtime.errors import (
     unknown,
 )
 from ponder.runtime.gate import Gate
-from ponder.runtime.script import END, VOCABULARY, next_token, pick, spell, truncate
+from ponder.runtime.script import END, VOCABULARY, next_token, parted, pick, spell, truncate
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.tool_calls import with_calls
@@ -29,6 +29,7 @@ from ponder.runtime.values import (
     Scored,
     Segment,
     SpliceMode,
+    Tokens,
     Usage,
 )
 
@@ -50,9 +51,12 @@ class ScriptedBranch:
         charge: Usage,
         parent: ScriptedBranch | None = None,
         *,
+        flat: bool = False,
         tools: bool = False,
     ) -> None:
-        """With `tools` on offer, calls are read out of replies."""
+        """A `flat` one was given tokens, which do not say where a prompt ends: a reply begins where
+        the last assistant's turn does. With `tools` on offer, calls are read out of replies.
+        """
         self.path = path
         self.usage = charge
         self._engine = engine
@@ -63,6 +67,7 @@ class ScriptedBranch:
         self._own = len(tokens) if parent else 0
         self._gate = Gate(path, engine.name, engine.check_open)
         self.pin, self.unpin = self._gate.pin, self._gate.unpin
+        self._flat: bool = parent._flat if parent else flat
         self._tools: bool = parent._tools if parent else tools
         engine.adopt(+1)
 
@@ -78,7 +83,7 @@ class ScriptedBranch:
     def text(self) -> str:
         return spell(self._tokens[self._prompt :])
 
-    def fork(self, n: int) -> list[ScriptedBranch]:
+    def fork(self, n: int, first: int = 0) -> list[ScriptedBranch]:
         self._gate.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
         return [
@@ -90,7 +95,7 @@ class ScriptedBranch:
                 Usage(),
                 self,
             )
-            for i in range(n)
+            for i in range(first, first + n)
         ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
@@ -165,9 +170,9 @@ class ScriptedBranch:
         self._gate.check("append to")
         self._put(len(self._tokens), [ord(c) for c in text], "appending")
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
         with self._gate.call("score"):
-            results = [self._score(text) for text in continuations]
+            results = [self._score(each) for each in continuations]
             self._charge(Usage(scored=sum(len(r.tokens) for r in results)))
             await self._engine.pause(self.path, 0)
         return results
@@ -178,9 +183,10 @@ class ScriptedBranch:
 
     async def span_logits(self, start: int, stop: int) -> list[Logits]:
         self._gate.check("read logits of")
-        if not self._prompt - 1 <= start < stop <= len(self._tokens):
+        least = 0 if self._flat else self._prompt - 1
+        if not least <= start < stop <= len(self._tokens):
             raise InputError(
-                f"tokens {start!r} to {stop!r} of {len(self._tokens)}; give {self._prompt - 1} <= "
+                f"tokens {start!r} to {stop!r} of {len(self._tokens)}; give {least} <= "
                 "start < stop: a script says nothing of the prompt itself"
             )
         self._charge(Usage(scored=stop - start))
@@ -248,22 +254,28 @@ class ScriptedBranch:
 
     def _put(self, start: int, tokens: Sequence[int], action: str) -> None:
         """These tokens in place of all from `start` on."""
-        total = start + len(tokens)
-        if tokens and total >= self._engine.context_length:
-            raise ContextOverflow(
-                f"{action} {len(tokens)} tokens to {start} overflows the context of "
-                f"{self._engine.context_length}: shorten one of them"
-            )
+        self._fit(start, len(tokens), action)
         self._tokens[start:] = tokens
         self._charge(Usage(prompt=len(tokens)))
+
+    def _fit(self, start: int, given: int, action: str) -> None:
+        if given > 0 and start + given >= self._engine.context_length:
+            raise ContextOverflow(
+                f"{action} {given} tokens to {start} overflows the context of "
+                f"{self._engine.context_length}: shorten one of them"
+            )
 
     def _charge(self, usage: Usage) -> None:
         self.usage += usage
         self._engine.charge(usage)
 
     def _next(self, extra: str = "", *, end: int | None = None) -> dict[int, float]:
-        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt : end]
-        return next_token(self._engine.script, spell(prompt), spell(said) + extra)
+        if self._flat:
+            prompt, said = parted(spell(self._tokens[:end]) + extra)
+        else:
+            prompt = spell(self._tokens[: self._prompt])
+            said = spell(self._tokens[self._prompt : end]) + extra
+        return next_token(self._engine.script, prompt, said)
 
     def _logits(self, end: int) -> Logits:
         values = [-math.inf] * VOCABULARY
@@ -271,12 +283,13 @@ class ScriptedBranch:
             values[token] = math.log(p)
         return values
 
-    def _score(self, text: str) -> Scored:
-        logprobs: list[float] = []
-        for i, character in enumerate(text):
-            p = self._next(text[:i]).get(ord(character), 0.0)
+    def _score(self, given: str | Tokens) -> Scored:
+        tokens, logprobs = self._engine.encode(given), list[float]()
+        self._fit(len(self._tokens), len(tokens) - 1, "scoring")
+        for i, token in enumerate(tokens):
+            p = self._next(spell(tokens[:i])).get(token, 0.0)
             logprobs.append(math.log(p) if p else -math.inf)
-        return Scored(tokens=tuple(ord(c) for c in text), logprobs=tuple(logprobs))
+        return Scored(tokens=tuple(tokens), logprobs=tuple(logprobs))
 
     def _draw(self, model: Mapping[int, float], params: Sampling) -> int:
         """Inverse CDF over token ids, as the own engine does it."""

@@ -1,8 +1,21 @@
-"""What every engine does with ranges of tokens when text is spliced into a branch."""
+"""What every engine does with ids of tokens, and with ranges of them when text is spliced into a
+branch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ponder.runtime.errors import InputError
+
+
+def check_ids(ids: Sequence[int], vocabulary: int) -> None:
+    """Raises `InputError` for an id that is no token of a model with so many."""
+    wrong = next((token for token in ids if not 0 <= token < vocabulary), None)
+    if wrong is not None:
+        raise InputError(
+            f"token {wrong!r} is none of the model's; its ids are 0 to {vocabulary - 1}"
+        )
 
 
 def check_range(start: int, stop: int, total: int, given: int) -> None:

@@ -37,10 +37,20 @@ class Message:
     """Of who speaks, where a template or an endpoint cares."""
 
 
-Prompt = str | Sequence[Message]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """The model's own token ids, taken as they are, control tokens too. Only engines that have
+    `Capabilities.token_ids` take them.
+    """
+
+    ids: tuple[int, ...]
+
+
+Wording = str | Sequence[Message]
 """Raw text, taken as it is, or chat turns, rendered with the model's template and opened for the
 assistant's reply. Turns may be a `Chat`, which brings tools along.
 """
+Prompt = Wording | Tokens
 
 
 class Finish(Enum):

@@ -34,10 +34,13 @@ and set `VLLM_CPU_KVCACHE_SPACE` (GiB). It has not been run on a GPU by us.
 step, and does nothing else.
 
 `openai` appears once for each server it was pointed at, since what it can do is found out by
-probing. Of these servers:
+probing. Where a server tells the tokens of chat turns (`/tokenize`) and echoes a prompt of tokens
+with their log-probabilities, given text is scored that way: what was said and what is scored are
+tokenised by themselves, as on every engine. A score sends and reads the whole past again. Of these
+servers:
 
-- **ponder**, its own (`ponder serve`): refuses settings that are not OpenAI's (`top_k`, `min_p`).
-  Choices of one request are forks, so who shares a request matters, and `seed` is missing.
+- **ponder**, its own (`ponder serve`): all that an endpoint can do, by the same probes and requests
+  as vLLM's. Behind another endpoint it has no tokens to tell, and scores nothing.
 - **replay** of an engine: each law runs on the engine while it is recorded, then on the recording
   alone. What was cancelled is not on record, and a replay computes nothing, so five laws stop at
   the first half (docs/replay.md).
@@ -45,9 +48,8 @@ probing. Of these servers:
   `top_k` of 1, tells no counts at the end of a stream, and computes one request at a time. Start
   it with `--logits_all True`, else it tells no log-probabilities, and `--interrupt_requests False`,
   else each request breaks off the one before.
-- **vLLM**: all that an endpoint can do; how the model reads chat turns is told by `/tokenize`. On
-  CPUs 0.32.0 dies of a seeded request whose prompt it cuts into chunks ("CPU Generator does not use
-  offset"): start it with `--no-enable-chunked-prefill`.
+- **vLLM**: all that an endpoint can do. On CPUs 0.32.0 dies of a seeded request whose prompt is cut
+  into chunks ("CPU Generator does not use offset"): start it with `--no-enable-chunked-prefill`.
 
 Written by `make engine-table`; `make test-servers` tries the servers of others, and
 `make test-vllm` vLLM in process.

@@ -1,6 +1,6 @@
 """A real HTTP server on a thread of its own, whose models each have a manner and a fault.
 
-Speaks chat, completions, streams, `/models`, `/version` and `/apply-template`. Use it as
+Speaks chat, completions, streams, `/models`, `/version` and `/tokenize`. Use it as
 
     with serving({"good": Manner(), "slow": Manner(fault="slow")}) as server:
         open_engine("openai:good", base_url=server.url)
@@ -87,12 +87,12 @@ class Server:
         manner = self.models.get(body.get("model", ""))
         if manner is None:
             return await send(writer, {"error": {"message": "no such model"}}, status=404)
-        if path == f"/{manner.rendering}":
-            turns = [Message(role=m["role"], content=m["content"]) for m in body["messages"]]
-            text = render(turns)
-            return await send(writer, {"prompt": text, "tokens": list(map(ord, text))})
-        if path == "/detokenize" and manner.rendering == "tokenize":
-            return await send(writer, {"prompt": "".join(map(chr, body["tokens"]))})
+        if path == "/tokenize" and manner.tokenize:
+            turns = [
+                Message(role=m["role"], content=m["content"]) for m in body.get("messages", ())
+            ]
+            text = render(turns) if turns else body["prompt"]
+            return await send(writer, {"tokens": list(map(ord, text))})
         if path not in (CHAT, COMPLETIONS):
             return await send(writer, {"error": {"message": "not here"}}, status=404)
         if "max_tokens" in body and manner.limit != "max_tokens":

@@ -12,10 +12,20 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from ponder.runtime import BranchPath, Finish, Message, Sampling, ScriptedEngine, Segment
-from ponder.runtime.script import END, Script, arithmetic, next_token, render
+from ponder.runtime import (
+    BranchPath,
+    Finish,
+    Message,
+    Sampling,
+    ScriptedEngine,
+    Segment,
+    Tokens,
+    Usage,
+)
+from ponder.runtime.script import END, Script, arithmetic, next_token, parted, render, spell
 
 Json = dict[str, Any]
+NOTHING = Segment(text="", tokens=(), logprobs=(), finish=Finish.LENGTH, usage=Usage())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +42,7 @@ class Manner:
     likeliest: int = 20
     """Most that it tells of in place of a token, however many it is asked for."""
     echo: bool = True
-    rendering: str | None = "apply-template"
-    """Or "tokenize"."""
+    tokenize: bool = True
     usage: bool = True
     sharp: bool = True
     """Takes top_k and min_p."""
@@ -74,9 +83,8 @@ class ScriptedModel:
 
     def _past(self, body: Json, manner: Manner) -> tuple[str, str]:
         if "prompt" in body:
-            text: str = body["prompt"]
-            before, opening, said = text.rpartition("assistant: ")
-            return (before + opening, said) if opening else (text, "")
+            given: str | list[int] = body["prompt"]
+            return parted(given if isinstance(given, str) else spell(given))
         turns = [Message(role=m["role"], content=m["content"]) for m in body["messages"]]
         last = body["messages"][-1]
         asked = {
@@ -98,6 +106,8 @@ class ScriptedModel:
             number += 7919
         async with await self._engine.open(prompt, path=BranchPath(number)) as branch:
             await branch.append(said)
+            if body.get(manner.limit) == 0:
+                return NOTHING
             return await branch.extend(sampling(body, manner))
 
     def _choice(self, index: int, segment: Segment, body: Json, manner: Manner) -> Json:
@@ -132,15 +142,11 @@ class ScriptedModel:
             ]
 
     async def _echoed(self, prompt: str, said: str) -> Json:
-        async with await self._engine.open(prompt, path=BranchPath(0)) as branch:
-            [scored] = await branch.score([said])
-        values = [None] + [-1.0] * (len(prompt) - 1) + [max(v, -9e9) for v in scored.logprobs]
-        tokens = list(prompt + said)
-        return {
-            "tokens": tokens,
-            "token_logprobs": values,
-            "text_offset": list(range(len(tokens))),
-        }
+        first, *rest = map(ord, prompt + said)
+        async with await self._engine.open(Tokens(ids=(first,)), path=BranchPath(0)) as branch:
+            [scored] = await branch.score([Tokens(ids=tuple(rest))])
+        values = [None, *(max(v, -9e9) for v in scored.logprobs)]
+        return {"tokens": list(prompt + said), "token_logprobs": values}
 
 
 def told(segment: Segment, *, chat: bool) -> Json:

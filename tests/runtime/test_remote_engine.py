@@ -28,7 +28,7 @@ from ponder.runtime import (
     ToolCall,
     open_engine,
 )
-from ponder.runtime.remote.abilities import Abilities, Prefix, Rendering
+from ponder.runtime.remote.abilities import Abilities, Prefix
 from ponder.runtime.remote.batch import Member, runs
 from ponder.runtime.remote.cache import forget
 from ponder.runtime.remote.connect import connect
@@ -53,9 +53,8 @@ LACKS: dict[str, tuple[Manner, str, object]] = {
     "logprobs": (Manner(logprobs=False), "logprobs", False),
     "confidence": (Manner(likeliest=0), "confidence", 0),
     "two": (Manner(likeliest=2), "confidence", 0),
-    "echo": (Manner(echo=False), "echo", False),
-    "rendering": (Manner(rendering=None), "rendering", None),
-    "tokens": (Manner(rendering="tokenize"), "rendering", Rendering.TOKENS),
+    "echo": (Manner(echo=False), "scores", False),
+    "tokenize": (Manner(tokenize=False), "scores", False),
     "usage": (Manner(usage=False), "usage", False),
     "top_k": (Manner(sharp=False), "top_k", False),
     "min_p": (Manner(sharp=False), "min_p", False),
@@ -88,9 +87,9 @@ def test_probes_find_what_an_endpoint_lacks(server: Server, name: str) -> None:
     assert getattr(found, ability) == value
     if name != "last":  # an endpoint that goes on anyway minds no fields
         assert getattr(whole, ability) != value
-    depend = {"seed": {"ladder"}, "logprobs": {"echo"}, "limit": {"completions", "echo"}}
+    depend = {"seed": {"ladder"}, "usage": {"scores"}, "limit": {"completions", "scores"}}
     depend |= {"top_k": {"min_p"}, "min_p": {"top_k"}, "n": {"ladder"}, "some": {"ladder"}}
-    for other in {"prefix", "seed", "ladder", "stop_told", "logprobs", "echo", "usage", "stream"}:
+    for other in {"prefix", "seed", "ladder", "stop_told", "logprobs", "scores", "usage", "stream"}:
         if other not in {ability, *depend.get(name, ())}:
             assert getattr(found, other) == getattr(whole, other), other
 

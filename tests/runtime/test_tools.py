@@ -21,7 +21,6 @@ from ponder.runtime import (
     Finish,
     InputError,
     Message,
-    Prompt,
     Sampling,
     ScriptedEngine,
     Segment,
@@ -33,6 +32,7 @@ from ponder.runtime.models import Tokenizer, load_model
 from ponder.runtime.models.chat import ChatTemplate
 from ponder.runtime.script import render
 from ponder.runtime.tool_calls import read_calls
+from ponder.runtime.values import Prompt, Wording
 
 PATH = BranchPath(3)
 ADD: Mapping[str, Any] = {
@@ -164,7 +164,7 @@ class CallingTokenizer(ByteTokenizer):
 
     tools = True
 
-    def encode_prompt(self, prompt: Prompt) -> list[int]:
+    def encode_prompt(self, prompt: Wording) -> list[int]:
         return self.encode(render(prompt))
 
     def decode(self, tokens: Sequence[int]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ponder.runtime import Prompt
 from ponder.runtime.models.config import LoadedModel, ModelConfig
+from ponder.runtime.values import Wording
 
 BYTES = 256
 EOS = 256
@@ -27,7 +27,7 @@ class ByteTokenizer:
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
 
-    def encode_prompt(self, prompt: Prompt) -> list[int]:
+    def encode_prompt(self, prompt: Wording) -> list[int]:
         if isinstance(prompt, str):
             return self.encode(prompt)
         return self.encode("".join(f"{m.role}: {m.content}\n" for m in prompt) + "assistant: ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 from ponder.orchestrator.budget import Budget
@@ -15,9 +15,10 @@ from ponder.orchestrator.server.events import Event
 from ponder.orchestrator.server.refusals import Refusal, invalid
 from ponder.orchestrator.server.requests import ChatRequest, CompletionRequest, Limits
 from ponder.orchestrator.server.settings import ServerSettings
-from ponder.orchestrator.server.thinking import Thinking, think, with_sampling
+from ponder.orchestrator.server.thinking import Thinking, takes, think, with_sampling
+from ponder.orchestrator.server.tokenizing import JSON, Tokenizing, tokenized
 from ponder.orchestrator.solving import Runtime
-from ponder.runtime import BranchPath, Chat, Engine, Prompt, Sampling, chat_refusal, unknown, unmet
+from ponder.runtime import Chat, Engine, InputError, Prompt, Sampling, Tokens, unknown
 from ponder.verifiers import Question
 
 Asked = ChatRequest | CompletionRequest
@@ -30,6 +31,17 @@ class Answering:
         self._runtime = runtime
         self._catalogue = catalogue
         self._settings = settings
+
+    def tokenizing(self, asked: Tokenizing) -> Coroutine[Any, Any, JSON]:
+        """The tokens of a text or a chat; raises `Refusal` where a strategy is asked."""
+        engine = self._catalogue.engines.get(asked.model)
+        if engine is None:
+            raise invalid(
+                f"{asked.model!r} is a strategy and has no tokens of its own; name a model of "
+                "owned_by 'ponder-engine' (GET /v1/models)",
+                field="model",
+            )
+        return tokenized(asked, engine)
 
     def seed(self, asked: Asked) -> int:
         return secrets.randbits(53) if asked.seed is None else asked.seed
@@ -63,18 +75,9 @@ class Answering:
 
     def _thinking(self, asked: Asked, strategy: Expression, seed: int) -> Thinking:
         _check_thinking(asked)
-        changes: dict[str, object] = {
-            name: value
-            for name, value in (
-                ("temperature", asked.temperature),
-                ("top_p", asked.top_p),
-                ("max_tokens", asked.limit),
-            )
-            if value is not None
-        }
         return Thinking(
             question=_question(asked),
-            strategy=with_sampling(strategy, changes),
+            strategy=with_sampling(strategy, _changes(asked, strategy)),
             budget=self._budget(asked.ponder.budget),
             choices=asked.n,
             seed=seed,
@@ -99,13 +102,15 @@ class Answering:
             )
         _check_scores(asked, engine)
         prompt, begun = _prompt(asked, engine)
-        echo = asked.text if isinstance(asked, CompletionRequest) and asked.echo else ""
+        echo = ""
+        if isinstance(asked, CompletionRequest) and asked.echo:
+            echo = _spelt(asked.given, engine)
         return Decoding(
             prompt=prompt,
             begun=begun,
             sampling=None if asked.limit == 0 else self._sampling(asked, engine, prompt),
             choices=asked.n,
-            path=BranchPath(seed, ("serve",)),
+            seed=seed,
             live=asked.stream,
             scores=asked.wants_scores,
             likeliest=asked.likeliest,
@@ -122,9 +127,29 @@ class Answering:
             max_tokens=min(asked.limit or most, most),
             temperature=1.0 if asked.temperature is None else asked.temperature,
             top_p=1.0 if asked.top_p is None else asked.top_p,
+            top_k=asked.most,
+            min_p=asked.min_p or 0.0,
             stop=asked.stops,
             bias=_bias(asked),
         )
+
+
+def _changes(asked: Asked, strategy: Expression) -> dict[str, object]:
+    """Sampling settings that a request gives; raises `Refusal` for one that no step has."""
+    given = {
+        "temperature": asked.temperature,
+        "top_p": asked.top_p,
+        "top_k": asked.most,
+        "min_p": asked.min_p,
+        "max_tokens": asked.limit,
+    }
+    changes: dict[str, object] = {k: v for k, v in given.items() if v is not None}
+    for name in changes:
+        if not takes(strategy, name):
+            raise invalid(
+                f"no step of {asked.model!r} has a setting {name}; leave it out", field=name
+            )
+    return changes
 
 
 def _check_thinking(asked: Asked) -> None:
@@ -171,18 +196,32 @@ def _untold(name: str, what: str, field: str) -> Refusal:
 def _prompt(asked: Asked, engine: Engine) -> tuple[Prompt, str]:
     """The prompt, and how the reply begins already."""
     if isinstance(asked, CompletionRequest):
-        return asked.text, ""
-    turns, begun = asked.messages, ""
-    if asked.continue_final_message:
-        turns, begun = turns[:-1], turns[-1].text
-    able, fields = engine.capabilities, asked.fields
-    if fields.get("tool_choice") == "none" and "tool_choice" not in able.chat:
+        _check_tokens(asked, engine)
+        return asked.given, ""
+    fields = asked.fields
+    if fields.get("tool_choice") == "none" and "tool_choice" not in engine.capabilities.chat:
         fields = {k: v for k, v in fields.items() if k == "response_format"}
-    chat = Chat(messages=tuple(turn.message() for turn in turns), fields=fields)
-    missing = unmet(chat, able)
-    if missing is not None:
-        raise invalid(chat_refusal(asked.model, missing), field=missing, code="unsupported")
-    return chat, begun
+    return asked.chat(engine, asked.model, fields), asked.begun
+
+
+def _check_tokens(asked: CompletionRequest, engine: Engine) -> None:
+    """Raises `Refusal` for a prompt of tokens that the engine cannot read."""
+    if not isinstance(asked.given, Tokens):
+        return
+    if not engine.capabilities.token_ids:
+        raise invalid(
+            f"model {asked.model!r} is behind an endpoint and takes no tokens here; give text",
+            field="prompt",
+            code="unsupported",
+        )
+    try:
+        engine.encode(asked.given)
+    except InputError as error:
+        raise invalid(str(error), field="prompt") from error
+
+
+def _spelt(prompt: str | Tokens, engine: Engine) -> str:
+    return prompt if isinstance(prompt, str) else engine.spell(prompt.ids)
 
 
 def _question(asked: Asked) -> Question:
@@ -190,7 +229,9 @@ def _question(asked: Asked) -> Question:
     if asked.ponder.instruction is not None:
         settings["instruction"] = asked.ponder.instruction
     if isinstance(asked, CompletionRequest):
-        return Question(text=asked.text, **settings)
+        if isinstance(asked.given, Tokens):
+            raise invalid("prompt is made of tokens; a strategy takes text", field="prompt")
+        return Question(text=asked.given, **settings)
     *before, last = (turn.message() for turn in asked.messages)
     return Question(text=last.content, history=tuple(before), **settings)
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, aclosing
+from functools import partial
+from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -27,6 +30,7 @@ from ponder.orchestrator.server.replies import Header, Reply
 from ponder.orchestrator.server.requests import ChatRequest, CompletionRequest, read
 from ponder.orchestrator.server.settings import ServerSettings
 from ponder.orchestrator.server.streams import GONE, OK, EventStream, texts
+from ponder.orchestrator.server.tokenizing import Tokenizing, read_tokenizing
 from ponder.orchestrator.solving import Runtime
 from ponder.runtime import PonderError, Usage
 
@@ -42,12 +46,14 @@ def make_app(
     """
     server = _Server(runtime, catalogue, settings, access or Access(settings))
     app = FastAPI(title="Ponder", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_route("/version", server.version, methods=["GET"])
     app.add_route("/healthz", server.health, methods=["GET"])
     app.add_route("/metrics", server.measured, methods=["GET"])
     app.add_route("/v1/models", server.models, methods=["GET"])
     app.add_route("/v1/models/{name:path}", server.model, methods=["GET"])
     app.add_route("/v1/chat/completions", server.chat, methods=["POST"])
     app.add_route("/v1/completions", server.complete, methods=["POST"])
+    app.add_route("/tokenize", server.tokenize, methods=["POST"])
     for kind in (Refusal, PonderError, Exception):
         app.add_exception_handler(kind, _told)
     app.add_exception_handler(HTTPException, _no_route)
@@ -65,6 +71,7 @@ class _Server:
         self._access = access
         self._metrics = Metrics(catalogue.engines, lambda: self._access.under_way)
         self._created = int(time.time())
+        self._version = version("ponder")
 
     async def health(self, _: Request) -> Response:
         draining = self._access.draining
@@ -89,22 +96,34 @@ class _Server:
         self._catalogue.check(name)
         return JSONResponse(self._described(name))
 
+    async def version(self, _: Request) -> Response:
+        return JSONResponse({"version": self._version})
+
     async def chat(self, request: Request) -> Response:
-        return await self._answer(request, ChatRequest)
+        return await self._answer(request, partial(read, ChatRequest), self._reply)
 
     async def complete(self, request: Request) -> Response:
-        return await self._answer(request, CompletionRequest)
+        return await self._answer(request, partial(read, CompletionRequest), self._reply)
 
-    async def _answer(self, request: Request, kind: type[Asked]) -> Response:
+    async def tokenize(self, request: Request) -> Response:
+        return await self._answer(request, read_tokenizing, self._tokenized)
+
+    async def _answer(
+        self,
+        request: Request,
+        reading: Callable[[bytes], Any],
+        answering: Callable[[Request, Any, _Visit, ExitStack], Awaitable[Response]],
+    ) -> Response:
+        """`answering` what was read, a place held; whatever happens is counted."""
         visit = _Visit(self._metrics)
         try:
             self._access.check_key(request.headers.get("authorization"))
-            asked = read(kind, await self._body(request))
+            asked = reading(await self._body(request))
             self._catalogue.check(asked.model)
             visit.model = asked.model
             with ExitStack() as held:
                 held.enter_context(self._access.place())
-                return await self._reply(request, asked, visit, held)
+                return await answering(request, asked, visit, held)
         except ClientGone:
             visit.end(GONE)
             return Response(status_code=GONE)
@@ -114,6 +133,14 @@ class _Server:
         except Exception as error:
             visit.end(refusal(error).status)
             raise
+
+    async def _tokenized(
+        self, request: Request, asked: Tokenizing, visit: _Visit, _: ExitStack
+    ) -> Response:
+        work = self._answering.tokenizing(asked)
+        told = await unless_gone(request.receive, self._access.cut, work)
+        visit.end(OK)
+        return JSONResponse(told)
 
     async def _reply(
         self, request: Request, asked: Asked, visit: _Visit, held: ExitStack
@@ -151,8 +178,12 @@ class _Server:
         return b"".join(parts)
 
     def _described(self, name: str) -> dict[str, object]:
-        owner = "ponder-strategy" if name in self._catalogue.strategies else "ponder-engine"
-        return {"id": name, "object": "model", "created": self._created, "owned_by": owner}
+        told: dict[str, object] = {"id": name, "object": "model", "created": self._created}
+        engine = self._catalogue.engines.get(name)
+        if engine is None:
+            return {**told, "owned_by": "ponder-strategy"}
+        context = engine.capabilities.context_length
+        return {**told, "owned_by": "ponder-engine", "max_model_len": context}
 
 
 class _Visit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -28,6 +28,7 @@ from ponder.runtime import (
     Prompt,
     Sampling,
     Segment,
+    Usage,
 )
 
 Scores = tuple[TokenScore, ...]
@@ -43,7 +44,8 @@ class Decoding:
     sampling: Sampling | None
     """None draws nothing."""
     choices: int
-    path: BranchPath
+    seed: int
+    """Choice i is what seed + i gives alone."""
     live: bool
     """Pieces are wanted as they are drawn; else siblings may share one request of an endpoint."""
     scores: bool
@@ -54,34 +56,53 @@ class Decoding:
     """Calls may be in the text."""
 
 
+PATH = BranchPath(0, ("serve",))
+"""Of all requests: the seed is a choice's place among all that there might be, so that choices have
+neighbouring seeds, behind an endpoint too.
+"""
+
+
 async def decode(engine: Engine, asked: Decoding) -> AsyncGenerator[Event]:
     """Pieces of every choice as they are drawn; closing it closes the branches."""
-    async with await engine.open(asked.prompt, path=asked.path) as root:
+    given, read = Scores(), Usage()
+    if asked.echo and asked.scores:
+        given, read = await given_scores(engine, asked.prompt, PATH.child("given"))
+    if asked.sampling is None:
+        for event in _echoed(asked, given):
+            yield event
+        yield Total(usage=read)
+        return
+    async with await engine.open(asked.prompt, path=PATH) as root:
         if asked.begun:
             await root.append(asked.begun)
-        branches = root.fork(asked.choices)
-        given = await given_scores(engine, root) if asked.echo and asked.scores else ()
-        streams = [_choice(engine, i, branch, asked, given) for i, branch in enumerate(branches)]
+        branches = root.fork(asked.choices, asked.seed)
+        streams = [
+            _choice(engine, i, branch, asked, asked.sampling, given)
+            for i, branch in enumerate(branches)
+        ]
         events = streams[0] if len(streams) == 1 else merged(streams)
         async with aclosing(events):
             async for event in events:
                 yield event
-        yield Total(usage=sum((branch.usage for branch in branches), root.usage))
+        yield Total(usage=sum((branch.usage for branch in branches), root.usage + read))
+
+
+def _echoed(asked: Decoding, given: Scores) -> Iterator[Event]:
+    """Nothing is drawn."""
+    for index in range(asked.choices):
+        yield Piece(choice=index, text=asked.echo)
+        yield End(choice=index, finish="length", scores=given if asked.scores else None)
 
 
 async def _choice(
-    engine: Engine, index: int, branch: Branch, asked: Decoding, given: Scores
+    engine: Engine, index: int, branch: Branch, asked: Decoding, params: Sampling, given: Scores
 ) -> AsyncGenerator[Event]:
     if asked.echo:
         yield Piece(choice=index, text=asked.echo)
     async with branch:
-        if asked.sampling is None:
-            scores = given if asked.scores else None
-            yield End(choice=index, finish="length", scores=scores)
-            return
         start = len(branch.tokens) if asked.likeliest else 0
-        shown = _Shown(asked.sampling, tools=asked.tools)
-        async with closing(_deltas(branch, asked.sampling, live=asked.live)) as deltas:
+        shown = _Shown(params, tools=asked.tools)
+        async with closing(_deltas(branch, params, live=asked.live)) as deltas:
             async for delta in deltas:
                 text = shown.push(delta)
                 if text:

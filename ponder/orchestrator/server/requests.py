@@ -4,6 +4,7 @@ honours are errors, never dropped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
@@ -12,16 +13,26 @@ from ponder.orchestrator.server.malformed import told
 from ponder.orchestrator.server.refusals import Refusal, invalid
 from ponder.orchestrator.server.turns import (
     JSON,
+    Conversation,
     NamedTool,
     Strict,
-    Tool,
     ToolChoice,
-    Turn,
     check_choice,
-    check_turns,
 )
+from ponder.runtime import Tokens
 
-T = TypeVar("T", bound="Request")
+Id = Annotated[int, Field(ge=0)]
+"""Of a token."""
+
+
+class Checked(Strict):
+    """Has a check of its own behind that of its form."""
+
+    def check(self) -> None:
+        """Raises `Refusal` for what cannot be honoured."""
+
+
+T = TypeVar("T", bound=Checked)
 
 
 class Limits(Strict):
@@ -47,7 +58,7 @@ class StreamOptions(Strict):
     include_obfuscation: bool = False
 
 
-class Request(Strict):
+class Request(Checked):
     """What chats and completions have in common."""
 
     model: str
@@ -55,6 +66,9 @@ class Request(Strict):
     max_tokens: int | None = Field(default=None, ge=0)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
+    # As vLLM and SGLang have them: 0 and -1 keep all tokens.
+    top_k: int | None = Field(default=None, ge=-1)
+    min_p: float | None = Field(default=None, ge=0, lt=1)
     stop: str | list[str] | None = None
     seed: int | None = None
     stream: bool = False
@@ -93,12 +107,16 @@ class Request(Strict):
         return 0
 
     @property
+    def most(self) -> int | None:
+        """Likeliest tokens to draw among; None for all."""
+        return self.top_k if self.top_k and self.top_k > 0 else None
+
+    @property
     def limit(self) -> int | None:
         """Tokens of one choice, at most."""
         return self.max_tokens
 
     def check(self) -> None:
-        """Raises `Refusal` for what cannot be honoured."""
         if self.limit == 0 and not self.echoes:
             raise invalid("max_tokens is 0; it must be at least 1 without echo", field="max_tokens")
         for name in ("frequency_penalty", "presence_penalty"):
@@ -108,19 +126,14 @@ class Request(Strict):
             raise invalid(f"stop is {self.stop!r}; a stop string has at least one character")
 
 
-class ChatRequest(Request):
-    messages: list[Turn] = Field(min_length=1)
+class ChatRequest(Conversation, Request):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: JSON | None = None
-    tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: str | None = None
-    # The last message is the beginning of the reply, as vLLM and SGLang have it.
-    continue_final_message: bool = False
-    add_generation_prompt: bool = True
 
     @property
     def fields(self) -> JSON:
@@ -130,7 +143,7 @@ class ChatRequest(Request):
             said = {}
         if self.tools:
             choice = self.tool_choice
-            said["tools"] = [tool.data() for tool in self.tools]
+            said |= self.offered
             said["tool_choice"] = choice.model_dump() if isinstance(choice, NamedTool) else choice
             said["parallel_tool_calls"] = self.parallel_tool_calls
         neutral = {"tool_choice": "auto", "parallel_tool_calls": True}
@@ -150,42 +163,30 @@ class ChatRequest(Request):
 
     def check(self) -> None:
         super().check()
-        check_turns(self.messages)
+        self.check_conversation()
         check_choice(self.tool_choice, self.tools or ())
         if self.top_logprobs and not self.logprobs:
             raise invalid("top_logprobs needs logprobs: true", field="top_logprobs")
         if self.reasoning_effort is not None:
             raise _unsupported("reasoning_effort", self.reasoning_effort, "nothing; see `ponder`")
-        self._check_last()
-
-    def _check_last(self) -> None:
-        last = self.messages[-1]
-        if self.continue_final_message:
-            begun = last.role == "assistant" and not last.tool_calls
-            if not begun or self.add_generation_prompt:
-                raise invalid(
-                    "continue_final_message goes on from a last message that is the assistant's "
-                    "text; send add_generation_prompt: false with it",
-                    field="continue_final_message",
-                )
-        elif last.role not in ("user", "tool") or not self.add_generation_prompt:
-            raise invalid(
-                f"the last message is the {last.role}'s; it must be the user's or a tool's, "
-                "or be continued (continue_final_message: true, add_generation_prompt: false)",
-                field="messages",
-            )
 
 
 class CompletionRequest(Request):
-    prompt: str | list[str]
+    prompt: str | list[str] | list[Id] | list[list[Id]]
     logprobs: int | None = None
     echo: bool = False
     best_of: int | None = None
     suffix: str | None = None
 
     @property
-    def text(self) -> str:
-        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+    def given(self) -> str | Tokens:
+        """The one prompt, as text or as tokens."""
+        prompt = self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+        if isinstance(prompt, str):
+            return prompt
+        if isinstance(prompt, int):
+            return Tokens(ids=tuple(t for t in self.prompt if isinstance(t, int)))
+        return Tokens(ids=tuple(prompt))
 
     @property
     def wants_scores(self) -> bool:
@@ -197,13 +198,25 @@ class CompletionRequest(Request):
 
     def check(self) -> None:
         super().check()
-        if not isinstance(self.prompt, str) and len(self.prompt) != 1:
-            raise invalid(f"prompt is a list of {len(self.prompt)}; give one text", field="prompt")
+        _check_one(self.prompt)
         for name, neutral in (("suffix", None), ("best_of", None)):
             if getattr(self, name) != neutral:
                 raise _unsupported(name, getattr(self, name), repr(neutral))
         if self.logprobs not in (None, 0, 1):
             raise _unsupported("logprobs", self.logprobs, "0 or 1, the drawn token's own")
+
+
+def _check_one(prompt: str | Sequence[object]) -> None:
+    """Raises `Refusal` unless there is one prompt, and something in a prompt of tokens."""
+    if isinstance(prompt, str):
+        return
+    if not prompt or prompt[0] == []:
+        raise invalid("prompt is an empty list; give at least one token", field="prompt")
+    if not isinstance(prompt[0], int) and len(prompt) != 1:
+        raise invalid(
+            f"prompt is a list of {len(prompt)}; give one text, or one list of tokens",
+            field="prompt",
+        )
 
 
 def read(kind: type[T], raw: bytes) -> T:

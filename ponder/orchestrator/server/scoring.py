@@ -8,7 +8,7 @@ import math
 from collections.abc import AsyncGenerator, Sequence
 
 from ponder.orchestrator.server.events import TokenScore
-from ponder.runtime import Branch, Engine, Logits
+from ponder.runtime import Branch, BranchPath, Engine, Logits, Prompt, Tokens, Usage
 
 STRETCH = 16
 """Positions whose logits are held at once: a vocabulary of numbers each."""
@@ -22,7 +22,7 @@ def token_scores(
 ) -> tuple[TokenScore, ...]:
     """A score a token; `likeliest` is empty or has one entry for each."""
     others = likeliest or [()] * len(tokens)
-    texts = _texts(engine, tokens)
+    texts = spellings(engine, tokens)
     scored = zip(texts, logprobs, others, strict=True)
     return tuple(TokenScore(token=t, logprob=p, likeliest=o) for t, p, o in scored)
 
@@ -39,29 +39,15 @@ async def likeliest_after(
     ]
 
 
-async def given_scores(engine: Engine, prompt: Branch) -> tuple[TokenScore, ...]:
-    """Of all tokens of a branch but the first, which nothing is before. Tokens are read again for
-    it, charged as `scored`; the branch stays as it is.
-    """
-    tokens = prompt.tokens
-    return token_scores(engine, tokens, [None, *await _given(engine, prompt, tokens)])
-
-
-async def _given(engine: Engine, prompt: Branch, tokens: Sequence[int]) -> Sequence[float]:
-    rest = tuple(tokens[1:])
-    if not rest:
-        return ()
-    (apart,) = prompt.fork(1)
-    async with apart:
-        apart.rewind(1)
-        (scored,) = await apart.score([engine.spell(rest)])
-    if scored.tokens == rest:
-        return scored.logprobs
-    # Read by itself the rest falls into other tokens; logits tell of those there are.
-    found: list[float] = []
-    async for logits in _logits(prompt, 1, len(tokens)):
-        found.append(logits[rest[len(found)]] - _norm(logits))
-    return found
+async def given_scores(
+    engine: Engine, prompt: Prompt, path: BranchPath
+) -> tuple[tuple[TokenScore, ...], Usage]:
+    """Of all tokens of a prompt but the first, which nothing is before; and what that cost."""
+    tokens = engine.encode(prompt)
+    first, rest = Tokens(ids=tuple(tokens[:1])), Tokens(ids=tuple(tokens[1:]))
+    async with await engine.open(first, path=path) as branch:
+        (scored,) = await branch.score([rest])
+        return token_scores(engine, tokens, [None, *scored.logprobs]), branch.usage
 
 
 async def _logits(branch: Branch, start: int, stop: int) -> AsyncGenerator[Logits]:
@@ -86,7 +72,7 @@ def _norm(logits: Logits) -> float:
     return highest + math.log(math.fsum(math.exp(value - highest) for value in logits))
 
 
-def _texts(engine: Engine, tokens: Sequence[int]) -> list[str]:
+def spellings(engine: Engine, tokens: Sequence[int]) -> list[str]:
     """Joined they are the text: tokens that spell a character together leave it to the last."""
     texts: list[str] = []
     begun: list[int] = []

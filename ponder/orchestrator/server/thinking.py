@@ -24,7 +24,7 @@ from ponder.orchestrator.server.stops import before
 from ponder.orchestrator.solving import Runtime
 from ponder.orchestrator.tables import result_data
 from ponder.orchestrator.trace import Event as TraceEvent
-from ponder.runtime import BranchPath, Usage
+from ponder.runtime import Usage
 from ponder.verifiers import Candidate, Question
 
 PIECE = 64
@@ -40,6 +40,7 @@ class Thinking:
     budget: Budget
     choices: int
     seed: int
+    """Choice i is what seed + i gives alone."""
     stops: tuple[str, ...]
 
 
@@ -70,12 +71,13 @@ def with_sampling(expression: Expression, changes: Mapping[str, object]) -> Expr
     return replace(expression, then=then, otherwise=with_sampling(expression.otherwise, changes))
 
 
-def choice_seed(seed: int, choice: int) -> int:
-    """53 bits, which every reader of JSON keeps; the first choice has the request's own."""
-    if choice == 0:
-        return seed
-    low, high = BranchPath(seed, ("choice", choice)).key()
-    return low | (high & 0x1FFFFF) << 32
+def takes(expression: Expression, name: str) -> bool:
+    """Whether any step has a setting of that name."""
+    if isinstance(expression, Step):
+        return any(field.name == name for field in fields(expression.strategy))  # type: ignore[arg-type]
+    if isinstance(expression, Pipe | Parallel):
+        return any(takes(part, name) for part in expression.parts)
+    return takes(expression.then, name) or takes(expression.otherwise, name)
 
 
 async def _run(
@@ -88,7 +90,7 @@ async def _run(
             asked.question,
             asked.strategy,
             budget=asked.budget,
-            seed=choice_seed(asked.seed, choice),
+            seed=asked.seed + choice,
             on_event=count,
         )
     )

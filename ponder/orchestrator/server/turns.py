@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ponder.orchestrator.server.refusals import Refusal, invalid
-from ponder.runtime import Message, ToolCall, unknown
+from ponder.runtime import TOOLS, Chat, Engine, Message, ToolCall, chat_refusal, unknown, unmet
 
 JSON = dict[str, Any]  # Any: JSON
 
@@ -96,6 +96,61 @@ class NamedTool(Strict):
 
 
 ToolChoice = Literal["none", "auto", "required"] | NamedTool
+
+
+class Conversation(Strict):
+    """Turns, and the tools on offer in them. A reply follows, or goes on from the last turn where
+    that is its beginning, in the form of vLLM and SGLang.
+    """
+
+    messages: list[Turn] = Field(min_length=1)
+    tools: list[Tool] | None = None
+    continue_final_message: bool = False
+    add_generation_prompt: bool = True
+
+    @property
+    def given(self) -> list[Turn]:
+        """Those before the reply."""
+        return self.messages[:-1] if self.continue_final_message else self.messages
+
+    @property
+    def begun(self) -> str:
+        """How the reply begins already."""
+        return self.messages[-1].text if self.continue_final_message else ""
+
+    @property
+    def offered(self) -> JSON:
+        """What `Chat` takes beside turns: the tools, where there are any."""
+        return {TOOLS: [tool.data() for tool in self.tools]} if self.tools else {}
+
+    def chat(self, engine: Engine, model: str, fields: JSON) -> Chat:
+        """The turns before the reply, for an engine; raises `Refusal` where it does not obey all of
+        `fields`.
+        """
+        chat = Chat(messages=tuple(turn.message() for turn in self.given), fields=fields)
+        missing = unmet(chat, engine.capabilities)
+        if missing is not None:
+            raise invalid(chat_refusal(model, missing), field=missing, code="unsupported")
+        return chat
+
+    def check_conversation(self) -> None:
+        """Raises `Refusal` for turns that do not fit together, or that no reply can follow."""
+        check_turns(self.messages)
+        last = self.messages[-1]
+        if self.continue_final_message:
+            begun = last.role == "assistant" and not last.tool_calls
+            if not begun or self.add_generation_prompt:
+                raise invalid(
+                    "continue_final_message goes on from a last message that is the assistant's "
+                    "text; send add_generation_prompt: false with it",
+                    field="continue_final_message",
+                )
+        elif last.role not in ("user", "tool") or not self.add_generation_prompt:
+            raise invalid(
+                f"the last message is the {last.role}'s; it must be the user's or a tool's, "
+                "or be continued (continue_final_message: true, add_generation_prompt: false)",
+                field="messages",
+            )
 
 
 def check_turns(turns: Sequence[Turn]) -> None:

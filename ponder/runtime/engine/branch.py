@@ -39,6 +39,7 @@ from ponder.runtime.values import (
     Scored,
     Segment,
     SpliceMode,
+    Tokens,
     Usage,
 )
 
@@ -76,12 +77,11 @@ class LocalBranch:
     def text(self) -> str:
         return self._tokenizer.decode(self._journal.tokens[self._prompt :])
 
-    def fork(self, n: int) -> list[LocalBranch]:
+    def fork(self, n: int, first: int = 0) -> list[LocalBranch]:
         self._lane.check("fork")
         refusals.check_forks(n)
-        ordinal, self._forks = self._forks, self._forks + 1
-        paths = [self.path.child(ordinal, i) for i in range(n)]
-        handles = [Handle(self._lane.host, path, self._lane) for path in paths]
+        above, self._forks = self.path.child(self._forks), self._forks + 1
+        handles = [Handle(self._lane.host, above.child(first + i), self._lane) for i in range(n)]
         self._lane.post(self._core.fork, [handle.ident for handle in handles])
         return [
             LocalBranch(handle, self._journal.fork(), self._prompt, Usage()) for handle in handles
@@ -118,9 +118,9 @@ class LocalBranch:
             self.usage += job.usage
         self._journal.tokens += given
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
         self._lane.check("score")
-        given = [self._tokenizer.encode(text) for text in continuations]
+        given = [self._lane.host.encode(each, bare=True) for each in continuations]
         self._predict("score")
         self._fit(max(map(len, given), default=0) - 1, "scoring")
         parts = [ScorePart(tokens, len(self._journal.tokens)) for tokens in given]

@@ -23,7 +23,7 @@ from ponder.runtime.engine.jobs import Prefill
 from ponder.runtime.engine.journal import Journal
 from ponder.runtime.engine.loop import EngineThread
 from ponder.runtime.engine.pool import default_pages
-from ponder.runtime.engine.prompts import encode_prompt
+from ponder.runtime.engine.prompts import encode, encode_prompt
 from ponder.runtime.errors import CapabilityError, InputError, unknown
 from ponder.runtime.models.config import LoadedModel, ModelConfig, Tokenizer
 from ponder.runtime.models.heads import Head
@@ -96,7 +96,9 @@ class LocalEngine:
             )
         self.thread.check()
         check_chat(prompt, self.capabilities, self.name)
-        tokens = encode_prompt(self.tokenizer, prompt, self.config.context_length)
+        tokens = encode_prompt(
+            self.tokenizer, prompt, self.config.context_length, self.config.vocabulary
+        )
         handle = Handle(self, path, tools=offers_tools(prompt))
         job = Prefill(len(tokens), 0, waits=1)
         try:
@@ -107,7 +109,10 @@ class LocalEngine:
         return LocalBranch(handle, Journal.of(tokens), len(tokens), job.usage)
 
     def count(self, prompt: Prompt) -> int:
-        return len(self.tokenizer.encode_prompt(prompt))
+        return len(self.encode(prompt))
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> list[int]:
+        return encode(self.tokenizer, prompt, self.config.vocabulary, bare=bare)
 
     def spell(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode(tokens)

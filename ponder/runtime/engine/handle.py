@@ -19,7 +19,7 @@ from ponder.runtime.models.config import ModelConfig, Tokenizer
 from ponder.runtime.models.heads import Head
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.tool_calls import with_calls
-from ponder.runtime.values import Capabilities, Segment, SpliceMode
+from ponder.runtime.values import Capabilities, Prompt, Segment, SpliceMode
 
 
 class Host(Protocol):
@@ -42,6 +42,8 @@ class Host(Protocol):
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> list[int]: ...
 
     @property
     def heads(self) -> Mapping[str, Head]: ...

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from ponder.runtime.values import Prompt
+from ponder.runtime.values import Wording
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +69,7 @@ class Tokenizer(Protocol):
         """No special tokens are added; special tokens spelled in `text` are read as plain text."""
         ...
 
-    def encode_prompt(self, prompt: Prompt) -> list[int]:
+    def encode_prompt(self, prompt: Wording) -> list[int]:
         """Raw text after the beginning token, if any; chat turns through the model's template."""
         ...
 

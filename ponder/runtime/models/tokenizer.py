@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from ponder.runtime.chat import Chat
 from ponder.runtime.errors import InputError
 from ponder.runtime.models.chat import ChatTemplate, chat_turns
-from ponder.runtime.values import Message, Prompt
+from ponder.runtime.values import Message, Wording
 
 _TURN_ENDS: Final = ("<|im_end|>", "<|eot_id|>")
 Json: TypeAlias = "bool | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -74,7 +74,7 @@ class LibraryTokenizer:
     def encode(self, text: str) -> list[int]:
         return _ids(self._plain, text)
 
-    def encode_prompt(self, prompt: Prompt) -> list[int]:
+    def encode_prompt(self, prompt: Wording) -> list[int]:
         if isinstance(prompt, str):
             begin = [] if self._begin is None else [self._begin]
             return begin + self.encode(prompt)

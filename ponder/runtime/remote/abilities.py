@@ -21,15 +21,6 @@ class Prefix(Enum):
     """An assistant turn last, and nothing else."""
 
 
-class Rendering(Enum):
-    """Ways to have chat turns as the one text that the model reads."""
-
-    TEMPLATE = "apply-template"
-    """llama.cpp's own server tells the text."""
-    TOKENS = "tokenize"
-    """vLLM tells the tokens of chat turns, and the text of tokens."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abilities:
     """Each is True only where a probe saw it work."""
@@ -54,9 +45,10 @@ class Abilities:
     logprobs: bool
     confidence: int
     """Of how many of the likeliest tokens it tells log-probabilities; 0 for none."""
-    echo: bool
-    """Completions tell log-probabilities of the prompt."""
-    rendering: Rendering | None
+    scores: bool
+    """Tells the tokens of chat turns and of text (`/tokenize`), and the log-probability of each in
+    a prompt of tokens (`echo`).
+    """
     usage: bool
     """Streams end with counts."""
     stream: bool
@@ -81,7 +73,7 @@ class Abilities:
             top_k=self.top_k,
             min_p=self.min_p,
             logprobs=self.logprobs,
-            prompt_logprobs=self.echo and self.rendering is not None,
+            prompt_logprobs=self.scores,
             logits=False,
             seed=self.seed and (self.ladder or self.choices == 1),
             splice=frozenset([SpliceMode.REENCODE]),

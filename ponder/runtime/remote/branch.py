@@ -13,7 +13,7 @@ from ponder.runtime.remote.growing import Growing
 from ponder.runtime.remote.history import History
 from ponder.runtime.remote.text_branch import TextBranch
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Delta, Finish, Sampling, Scored, Segment, Usage
+from ponder.runtime.values import Delta, Finish, Sampling, Scored, Segment, Tokens, Usage
 
 if TYPE_CHECKING:
     from ponder.runtime.remote.engine import RemoteEngine
@@ -83,7 +83,7 @@ class RemoteBranch(TextBranch):
         yield Delta(text=segment.text.removeprefix(given))
         yield Delta(text="", segment=segment)
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
         with self._gate.call("score"):
             scored = await self._engine.score(self.path, self._history, continuations)
         self._charge(scored.usage)

@@ -40,13 +40,12 @@ def load(endpoint: Endpoint, model: str, version: str, *, now: float) -> Abiliti
 def remember(endpoint: Endpoint, model: str, abilities: Abilities) -> None:
     """For this process, and where the cache can be written for others."""
     _known[endpoint.base_url, model] = abilities
-    ways = {"prefix": abilities.prefix, "rendering": abilities.rendering}
-    plain = asdict(abilities) | {name: way and way.value for name, way in ways.items()}
+    prefix = abilities.prefix and abilities.prefix.value
     kept = {
         "saved": time.time(),
         "url": endpoint.base_url,
         "model": model,
-        "abilities": plain,
+        "abilities": asdict(abilities) | {"prefix": prefix},
     }
     target = _file(endpoint, model, abilities.version)
     part = target.with_suffix(f".{os.getpid()}")

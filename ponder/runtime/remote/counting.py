@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from ponder.runtime.chat import Chat
-from ponder.runtime.values import Message, Prompt
+from ponder.runtime.values import Message, Wording
 
 _BYTES = 3
 """Of UTF-8 text a token, on the low side, so that estimates are on the high side: English has
@@ -20,7 +20,7 @@ def estimate(text: str) -> int:
     return -(-len(text.encode()) // _BYTES)
 
 
-def estimate_prompt(prompt: Prompt) -> int:
+def estimate_prompt(prompt: Wording) -> int:
     if isinstance(prompt, str):
         return estimate(prompt)
     fields = sum(estimate(json.dumps(value)) for value in Chat.of(prompt).fields.values())

@@ -20,9 +20,10 @@ from ponder.runtime.remote.counting import estimate_prompt
 from ponder.runtime.remote.counts import Counts
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.history import History
-from ponder.runtime.remote.scoring import Results, rendered, score
+from ponder.runtime.remote.scoring import Results, score
+from ponder.runtime.remote.text_branch import no_token_ids
 from ponder.runtime.seeds import BranchPath, philox
-from ponder.runtime.values import Capabilities, Prompt
+from ponder.runtime.values import Capabilities, Prompt, Tokens
 
 _SEEDS = 2**31
 """What every endpoint takes: a signed word of 32 bits, not negative."""
@@ -72,12 +73,19 @@ class RemoteEngine:
                 "adapter as the model"
             )
         self.check_open()
+        if isinstance(prompt, Tokens):
+            raise no_token_ids(self.name)
         check_chat(prompt, self.capabilities, self.name)
         kept = prompt if isinstance(prompt, str) else Chat.of(prompt)
         return RemoteBranch(self, path, History.opened(kept))
 
     def count(self, prompt: Prompt) -> int:
+        if isinstance(prompt, Tokens):
+            raise no_token_ids(self.name)
         return estimate_prompt(prompt)
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
+        raise no_token_ids(self.name)
 
     def spell(self, tokens: Sequence[int]) -> str:
         return "".join(map(chr, tokens))
@@ -116,10 +124,12 @@ class RemoteEngine:
         remember(self.endpoint, self.manner.model, abilities)
 
     async def score(
-        self, path: BranchPath, history: History, continuations: Sequence[str]
+        self, path: BranchPath, history: History, continuations: Sequence[str | Tokens]
     ) -> Results:
-        text = await rendered(self.endpoint, self.manner, path, history)
-        return await score(self.endpoint, self.manner, path, text, continuations)
+        texts = [each for each in continuations if isinstance(each, str)]
+        if len(texts) < len(continuations):
+            raise no_token_ids(self.name)
+        return await score(self.endpoint, self.manner, path, history, texts)
 
     def _gathering(self) -> Gathering:
         loop = asyncio.get_running_loop()

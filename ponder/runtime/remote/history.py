@@ -10,14 +10,14 @@ from ponder.runtime.errors import CapabilityError
 from ponder.runtime.remote.counting import estimate, estimate_prompt
 from ponder.runtime.script import render
 from ponder.runtime.tokens import moved
-from ponder.runtime.values import Prompt
+from ponder.runtime.values import Wording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """What a branch was opened with, and all since then, drawn or given."""
 
-    prompt: Prompt
+    prompt: Wording
     border: int
     """Where what was said begins."""
     prompt_tokens: int
@@ -25,7 +25,7 @@ class History:
     said: str = ""
 
     @staticmethod
-    def opened(prompt: Prompt, said: str = "") -> History:
+    def opened(prompt: Wording, said: str = "") -> History:
         """The prompt is measured once: calls and forks by the thousand ask for its length."""
         return History(
             prompt=prompt,

@@ -18,21 +18,16 @@ from typing import Any
 
 from ponder.runtime.confidence import confidence_of
 from ponder.runtime.errors import InputError
-from ponder.runtime.remote.abilities import (
-    MOST_CHOICES,
-    MOST_LIKELIEST,
-    Abilities,
-    Prefix,
-    Rendering,
-)
+from ponder.runtime.remote.abilities import MOST_CHOICES, MOST_LIKELIEST, Abilities, Prefix
 from ponder.runtime.remote.body import CHAT, COMPLETIONS, Body, continued
 from ponder.runtime.remote.calls import ask, explained, persist, pieces
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.faults import EndpointError, NotFound
 from ponder.runtime.remote.growing import likeliest, numbers
-from ponder.runtime.remote.scoring import render
+from ponder.runtime.remote.scoring import bare, echoed, opened, tokenised
 from ponder.runtime.remote.wire import Choice, Reply
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.values import Message
 
 _COUNT = "Count from one to thirty in English words."
 _CHANCE = "Write forty random lower-case letters."
@@ -41,6 +36,8 @@ _SEEDS = (101, 102, 103, 104)
 _HOT = 1.5
 _ALL = 1 - 1e-6
 """Of the probability."""
+BROKEN = "\ufffd"
+"""In place of a letter that is not whole, which nobody can give back."""
 _SHORT, _LONG = 12, 24
 """Tokens."""
 
@@ -67,10 +64,10 @@ class _Prober:
             self._text(_COUNT, _LONG, temperature=0), self._text(_CHANCE, _SHORT, temperature=0)
         )
         drawn, again = await asyncio.gather(self._drawn(), self._drawn())
-        choices, prefix, raw, rendering = await asyncio.gather(
-            self._choices(), self._prefix(greedy), self._raw(), self._rendering()
-        )
+        choices, prefix = await asyncio.gather(self._choices(), self._prefix(greedy))
         tests: list[Callable[[], Awaitable[bool]]] = [
+            self._raw,
+            self._scores,
             lambda: self._stop(greedy),
             self._logprobs,
             lambda: self._stream(greedy, usage=False),
@@ -79,13 +76,13 @@ class _Prober:
             lambda: self._sharpened(guess, drawn, min_p=0.999),
         ]
         held = await asyncio.gather(*map(self._holds, tests))
-        stop, logprobs, stream, usage, top_k, min_p = held
+        raw, scores, stop, logprobs, stream, usage, top_k, min_p = held
         seed = drawn == again and len(set(drawn)) > 1
         return Abilities(
             version=version,
             context_length=context_length,
             limit=self._limit,
-            completions=raw[0],
+            completions=raw,
             prefix=prefix,
             choices=MOST_CHOICES if len(set(choices)) > 1 else 1,
             seed=seed,
@@ -93,8 +90,7 @@ class _Prober:
             stop_told=stop,
             logprobs=logprobs,
             confidence=await self._confidence() if logprobs else 0,
-            echo=raw[1],
-            rendering=rendering,
+            scores=scores,
             usage=usage,
             stream=stream,
             top_k=top_k,
@@ -180,31 +176,24 @@ class _Prober:
         )
         return bool(first and second) and whole and alike
 
-    async def _raw(self) -> tuple[bool, bool]:
-        """Whether raw text is continued, and whether its own log-probabilities are told."""
+    async def _raw(self) -> bool:
+        """Raw text is continued."""
         body = {"model": self._model, "prompt": _RAW, "max_tokens": 1, "temperature": 0}
+        return bool((await self._ask(COMPLETIONS, body)).choices)
 
-        async def plain() -> bool:
-            return bool((await self._ask(COMPLETIONS, body)).choices)
-
-        async def echo() -> bool:
-            reply = await self._ask(COMPLETIONS, body | {"echo": True, "logprobs": 1})
-            told = reply.choices[0].logprobs
-            text = "".join(told.tokens or []) if told else ""
-            return told is not None and text.startswith(_RAW) and len(numbers(told)) > 2
-
-        return await self._holds(plain), await self._holds(echo)
-
-    async def _rendering(self) -> Rendering | None:
-        turns: list[Body] = [{"role": "user", "content": _COUNT}]
-
-        async def works(rendering: Rendering) -> bool:
-            return _COUNT in await render(self._endpoint, rendering, self._model, turns)
-
-        for rendering in Rendering:
-            if await self._holds(partial(works, rendering)):
-                return rendering
-        return None
+    async def _scores(self) -> bool:
+        """A chat has as many tokens as it is charged for, and each one behind the first of a prompt
+        has its log-probability.
+        """
+        where, model = self._endpoint, self._model
+        turns = opened([Message(role="user", content=_COUNT)])
+        chat, text = [await tokenised(where, model, body) for body in (turns, bare(_RAW))]
+        charged = (await self._chat(_COUNT, _SHORT)).usage
+        if charged is None or charged.prompt_tokens != len(chat):
+            return False
+        told = await echoed(where, model, [*chat, *text])
+        values = [value for value in told.values[1:] if value is not None and value <= 0]
+        return len(values) == len(chat + text) - 1 > len(chat)
 
     async def _stream(self, greedy: str, *, usage: bool) -> bool:
         body = self._body(_LONG) | {"temperature": 0, "stream": True}
@@ -275,8 +264,13 @@ def content(reply: Reply) -> str:
 
 
 def halves(text: str) -> tuple[str, str]:
-    """Cut before a space near the middle; two empty ones where there is none."""
-    place = text.find(" ", len(text) // 2)
+    """Cut before a space near the middle, else within the letters that are whole; two empty ones
+    where there are none.
+    """
+    middle = len(text) // 2
+    place = text.find(" ", middle)
+    if not 0 < place < len(text) - 4 or BROKEN in text[:place]:
+        place = min(middle, len(text.partition(BROKEN)[0]))
     return (text[:place], text[place:]) if 0 < place < len(text) - 4 else ("", "")
 
 

@@ -1,22 +1,28 @@
-"""Log-probabilities of given text, from completions that echo their prompt."""
+"""Log-probabilities of given text, from completions that echo a prompt of tokens.
+
+An endpoint tells how its model reads chat turns (`/tokenize`); what was said since then, and each
+continuation, are tokenised by themselves, as every engine does it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
-from ponder.runtime.chat import turn
+from ponder.runtime.chat import TOOLS, Chat, turn
 from ponder.runtime.errors import CapabilityError, ModelError
-from ponder.runtime.remote.abilities import Rendering
 from ponder.runtime.remote.body import COMPLETIONS, Body, Manner
 from ponder.runtime.remote.calls import ask, persist, send
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.history import History
-from ponder.runtime.remote.wire import Logprobs, Rendered, Tokenised, read
+from ponder.runtime.remote.wire import Tokenised, read
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Scored, Usage
+from ponder.runtime.values import Scored, Usage, Wording
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,88 +31,111 @@ class Results:
     usage: Usage
 
 
-async def rendered(endpoint: Endpoint, manner: Manner, path: BranchPath, history: History) -> str:
-    """The whole past as one text; chat turns by the endpoint's own template."""
-    if isinstance(history.prompt, str):
-        return history.prompt + history.said
-    rendering, turns = manner.abilities.rendering, [turn(m) for m in history.prompt]
-    if rendering is None:
-        raise CapabilityError(
-            f"{manner.name!r} cannot score after chat turns: its endpoint does not tell how the "
-            "model reads them; give raw text"
-        )
-    work = partial(render, endpoint, rendering, manner.model, turns)
-    return await persist(endpoint, path, work) + history.said
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Echo:
+    """A prompt of tokens, as it came back."""
+
+    values: Sequence[float | None]
+    """Nats, one a token; None for the first."""
+    usage: Usage
+    """All of it as `prompt`."""
 
 
-async def render(
-    endpoint: Endpoint, rendering: Rendering, model: str, turns: Sequence[Body]
-) -> str:
-    """Chat turns as the text that the model reads, opened for its reply."""
-    body: Body = {"model": model, "messages": list(turns)}
-    if rendering is Rendering.TOKENS:
-        body["add_generation_prompt"] = True
-        told = await send(endpoint, f"{endpoint.root}/tokenize", body)
-        body = {"model": model, "tokens": read(Tokenised, told, endpoint).tokens}
-    address = "apply-template" if rendering is Rendering.TEMPLATE else "detokenize"
-    return read(Rendered, await send(endpoint, f"{endpoint.root}/{address}", body), endpoint).prompt
+def opened(prompt: Wording) -> Body:
+    """What `/tokenize` is asked for the tokens that a branch starts with."""
+    if isinstance(prompt, str):
+        return {"prompt": prompt}
+    turns = [turn(message) for message in prompt]
+    tools = Chat.of(prompt).tools
+    offered = {TOOLS: list(tools)} if tools else {}
+    return {"messages": turns, "add_generation_prompt": True, **offered}
+
+
+def bare(text: str) -> Body:
+    """The same for text in the middle of a branch."""
+    return {"prompt": text, "add_special_tokens": False}
+
+
+async def tokenised(endpoint: Endpoint, model: str, body: Body) -> list[int]:
+    told = await send(endpoint, f"{endpoint.root}/tokenize", {"model": model, **body})
+    return read(Tokenised, told, endpoint).tokens
+
+
+async def echoed(endpoint: Endpoint, model: str, tokens: Sequence[int]) -> Echo:
+    """Nothing is drawn."""
+    body: Body = {
+        "model": model,
+        "prompt": list(tokens),
+        "max_tokens": 0,
+        "temperature": 0,
+        "echo": True,
+        "logprobs": 1,
+    }
+    reply = await ask(endpoint, COMPLETIONS, body)
+    logprobs, told = reply.choices[0].logprobs if reply.choices else None, reply.usage
+    usage = Usage()
+    if told is not None:
+        usage = Usage(prompt=told.prompt_tokens, cached=told.cached, decoded=told.completion_tokens)
+    return Echo(values=(logprobs.token_logprobs if logprobs else None) or (), usage=usage)
 
 
 async def score(
-    endpoint: Endpoint, manner: Manner, path: BranchPath, past: str, continuations: Sequence[str]
+    endpoint: Endpoint,
+    manner: Manner,
+    path: BranchPath,
+    history: History,
+    continuations: Sequence[str],
 ) -> Results:
-    """One request a continuation."""
-    if not manner.abilities.echo:
-        raise CapabilityError(f"{manner.name!r} tells no log-probabilities of given text")
-    jobs = [asyncio.create_task(_one(endpoint, manner, path, past, c)) for c in continuations]
-    try:
-        done = await asyncio.gather(*jobs)
-    finally:
-        for job in jobs:
-            job.cancel()
+    """One request a continuation, once the tokens are known."""
+    if not manner.abilities.scores:
+        raise CapabilityError(
+            f"{manner.name!r} tells no log-probabilities of given text; its endpoint would have to "
+            "offer /tokenize, and echo tokens with their log-probabilities"
+        )
+
+    async def tokens(body: Body) -> list[int]:
+        if not body.get("prompt", " "):
+            return []
+        return await persist(endpoint, path, partial(tokenised, endpoint, manner.model, body))
+
+    asked = [opened(history.prompt), *map(bare, [history.said, *continuations])]
+    start, said, *given = await _together(map(tokens, asked))
+    one = partial(_one, endpoint, manner, path, start + said)
+    done = await _together(map(one, continuations, given))
     return Results(
         results=tuple(scored for scored, _ in done),
         usage=sum((usage for _, usage in done), Usage()),
     )
 
 
+async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results; the failure of one ends the others."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 async def _one(
-    endpoint: Endpoint, manner: Manner, path: BranchPath, past: str, continuation: str
+    endpoint: Endpoint,
+    manner: Manner,
+    path: BranchPath,
+    past: list[int],
+    text: str,
+    given: list[int],
 ) -> tuple[Scored, Usage]:
-    if not continuation:
+    if not given:
         return Scored(tokens=(), logprobs=()), Usage()
-    body: Body = {
-        "model": manner.model,
-        "prompt": past + continuation,
-        "max_tokens": 1,  # some refuse 0
-        "temperature": 0,
-        "echo": True,
-        "logprobs": 1,
-    }
-    reply = await persist(endpoint, path, lambda: ask(endpoint, COMPLETIONS, body))
-    logprobs = reply.choices[0].logprobs if reply.choices else None
-    if logprobs is None:
-        raise ModelError(f"{manner.name!r} told no log-probabilities for {continuation!r}")
-    kept = within(logprobs, len(past), len(past) + len(continuation))
-    told = reply.usage
-    usage = Usage(scored=len(kept))
-    if told is not None:
-        usage += Usage(prompt=max(0, told.prompt_tokens - len(kept)), cached=told.cached)
-        usage += Usage(decoded=told.completion_tokens)
-    return Scored(tokens=tuple(map(ord, continuation)), logprobs=tuple(kept)), usage
-
-
-def within(logprobs: Logprobs, start: int, stop: int) -> list[float]:
-    """Of the tokens that have a character in [start, stop) of the text: one that begins in the past
-    and reaches into the continuation counts.
-    """
-    tokens, values = logprobs.tokens or [], logprobs.token_logprobs or []
-    offsets = logprobs.text_offset
-    kept: list[float] = []
-    place = 0
-    for i, (token, value) in enumerate(zip(tokens, values, strict=False)):
-        begin = offsets[i] if offsets is not None and i < len(offsets) else place
-        place = begin + len(token)
-        if begin < stop and place > start and value is not None:
-            kept.append(value)
-    return kept
+    work = partial(echoed, endpoint, manner.model, past + given)
+    echo = await persist(endpoint, path, work)
+    kept = [v for v in echo.values[len(past) : len(past) + len(given)] if v is not None]
+    if len(kept) < len(given):
+        raise ModelError(
+            f"{manner.name!r} told {len(kept)} log-probabilities of the {len(given)} tokens of "
+            f"{text!r}"
+        )
+    read_anew = Usage(prompt=min(len(given), echo.usage.prompt))
+    usage = echo.usage - read_anew + Usage(scored=len(given))
+    return Scored(tokens=tuple(map(ord, text)), logprobs=tuple(kept)), usage

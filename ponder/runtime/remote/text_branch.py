@@ -18,6 +18,12 @@ from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.values import Logits, Pooling, SpliceMode, Usage
 
 
+def no_token_ids(name: str) -> CapabilityError:
+    return CapabilityError(
+        f"engine {name!r} keeps branches as text and has no token ids; give text or turns"
+    )
+
+
 class Home(Protocol):
     """The engine, as its branches see it."""
 
@@ -68,10 +74,11 @@ class TextBranch:
     def resent(self) -> int:
         return self._history.tokens
 
-    def fork(self, n: int) -> list[Self]:
+    def fork(self, n: int, first: int = 0) -> list[Self]:
         self._gate.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
-        return list(self._children([self.path.child(ordinal, i) for i in range(n)]))
+        places = range(first, first + n)
+        return list(self._children([self.path.child(ordinal, i) for i in places]))
 
     def _children(self, paths: Sequence[BranchPath]) -> Sequence[Self]:
         """Forks of this branch, made together."""

@@ -100,10 +100,6 @@ class Listing(BaseModel):
     data: list[Listed]
 
 
-class Rendered(BaseModel):
-    prompt: str
-
-
 class Tokenised(BaseModel):
     tokens: list[int]
 

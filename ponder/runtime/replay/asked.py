@@ -78,6 +78,10 @@ def count_of(prompt: Prompt) -> Asked:
     return _fact("count", json.dumps(prompt_data(prompt)).encode())
 
 
+def encoding_of(prompt: Prompt, *, bare: bool) -> Asked:
+    return _fact("encode", json.dumps([prompt_data(prompt), bare]).encode())
+
+
 def spelling_of(tokens: Sequence[int]) -> Asked:
     return _fact("spell", packed(tokens))
 

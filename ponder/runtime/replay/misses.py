@@ -23,6 +23,7 @@ def missing(file: Path, asked: Asked, near: Sequence[Near], *, repeats: int) -> 
 def missing_fact(file: Path, asked: Asked, about: str) -> NotRecorded:
     what = {
         "count": "how many tokens this prompt or text has",
+        "encode": "which tokens this prompt or text has",
         "spell": "how these tokens are spelt",
         "resent": "what each call of this branch sends again",
     }[asked.kind]

@@ -15,7 +15,7 @@ from hashlib import blake2b
 
 from ponder.runtime.chat import Chat, turn
 from ponder.runtime.tokens import moved
-from ponder.runtime.values import Prompt
+from ponder.runtime.values import Prompt, Tokens
 
 _BYTES = 16
 
@@ -72,6 +72,8 @@ def prompt_data(prompt: Prompt) -> object:
     """JSON values."""
     if isinstance(prompt, str):
         return prompt
+    if isinstance(prompt, Tokens):
+        return {"tokens": list(prompt.ids)}
     turns = [turn(message) for message in prompt]
     fields = Chat.of(prompt).fields
     return {"turns": turns, "fields": dict(fields)} if fields else turns

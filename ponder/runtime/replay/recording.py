@@ -15,7 +15,7 @@ from pathlib import Path
 from ponder.runtime.api import Engine
 from ponder.runtime.errors import InputError
 from ponder.runtime.replay import codec
-from ponder.runtime.replay.asked import Asked, count_of, opening, spelling_of
+from ponder.runtime.replay.asked import Asked, count_of, encoding_of, opening, spelling_of
 from ponder.runtime.replay.codec import Data
 from ponder.runtime.replay.past import Past
 from ponder.runtime.replay.recording_branch import RecordingBranch
@@ -87,6 +87,11 @@ class RecordingEngine:
         count = self.engine.count(prompt)
         self.note(count_of(prompt), count)
         return count
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
+        tokens = self.engine.encode(prompt, bare=bare)
+        self.note(encoding_of(prompt, bare=bare), list(tokens))
+        return tokens
 
     def spell(self, tokens: Sequence[int]) -> str:
         text = self.engine.spell(tokens)

@@ -20,7 +20,7 @@ from ponder.runtime.errors import InputError
 from ponder.runtime.replay import codec
 from ponder.runtime.replay.asked import Asked, resent_by, sampling_data, spelling_of
 from ponder.runtime.replay.codec import Data
-from ponder.runtime.replay.past import Past
+from ponder.runtime.replay.past import Past, prompt_data
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import (
     Delta,
@@ -31,6 +31,7 @@ from ponder.runtime.values import (
     Scored,
     Segment,
     SpliceMode,
+    Tokens,
     Usage,
 )
 
@@ -85,8 +86,8 @@ class RecordingBranch:
             self._home.note(resent_by(self._past), resent)
         return resent
 
-    def fork(self, n: int) -> list[Branch]:
-        forks = self._inner.fork(n)
+    def fork(self, n: int, first: int = 0) -> list[Branch]:
+        forks = self._inner.fork(n, first)
         return [RecordingBranch(self._home, fork, self._past.fork()) for fork in forks]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
@@ -113,8 +114,8 @@ class RecordingBranch:
         at = len(self._past.tokens)
         await self._edit("append", {"text": text}, self._inner.append(text), at, at)
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
-        given = {"continuations": list(continuations)}
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
+        given = {"continuations": list(map(prompt_data, continuations))}
         return await self._read("score", given, self._inner.score(continuations), codec.scored_data)
 
     async def logits(self) -> Logits:

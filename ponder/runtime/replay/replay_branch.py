@@ -12,7 +12,7 @@ from ponder.runtime.gate import Gate
 from ponder.runtime.replay import codec
 from ponder.runtime.replay.asked import Asked, resent_by, sampling_data
 from ponder.runtime.replay.codec import Data
-from ponder.runtime.replay.past import Past
+from ponder.runtime.replay.past import Past, prompt_data
 from ponder.runtime.replay.reading import Found
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.tokens import check_range
@@ -25,6 +25,7 @@ from ponder.runtime.values import (
     Scored,
     Segment,
     SpliceMode,
+    Tokens,
     Usage,
 )
 
@@ -73,14 +74,14 @@ class ReplayBranch:
         resent: int = self._engine.fact(resent_by(self._past), str(self.path))
         return resent
 
-    def fork(self, n: int) -> list[ReplayBranch]:
+    def fork(self, n: int, first: int = 0) -> list[ReplayBranch]:
         self._gate.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
         return [
             ReplayBranch(
                 self._engine, self.path.child(ordinal, i), self._past.fork(), Usage(), self
             )
-            for i in range(n)
+            for i in range(first, first + n)
         ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
@@ -107,8 +108,8 @@ class ReplayBranch:
         at = len(self._past.tokens)
         await self._edit("append", {"text": text}, at, at)
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
-        found = await self._serve("score", {"continuations": list(continuations)})
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
+        found = await self._serve("score", {"continuations": list(map(prompt_data, continuations))})
         return codec.scored_from(found.value)
 
     async def logits(self) -> Logits:

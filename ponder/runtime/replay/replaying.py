@@ -13,14 +13,14 @@ from typing import Any
 
 from ponder.runtime.errors import ModelError
 from ponder.runtime.replay import codec
-from ponder.runtime.replay.asked import Asked, count_of, opening, spelling_of
+from ponder.runtime.replay.asked import Asked, count_of, encoding_of, opening, spelling_of
 from ponder.runtime.replay.misses import missing, missing_fact
 from ponder.runtime.replay.past import Past
 from ponder.runtime.replay.reading import Found, Recording
 from ponder.runtime.replay.replay_branch import ReplayBranch
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.stats import EngineStats, idle
-from ponder.runtime.values import Capabilities, Prompt
+from ponder.runtime.values import Capabilities, Prompt, Tokens
 
 
 class ReplayEngine:
@@ -61,9 +61,12 @@ class ReplayEngine:
         return ReplayBranch(self, path, past, found.charged)
 
     def count(self, prompt: Prompt) -> int:
-        text = prompt if isinstance(prompt, str) else " / ".join(m.content for m in prompt)
-        count: int = self.fact(count_of(prompt), text)
+        count: int = self.fact(count_of(prompt), _told(prompt))
         return count
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
+        tokens: list[int] = self.fact(encoding_of(prompt, bare=bare), _told(prompt))
+        return tokens
 
     def spell(self, tokens: Sequence[int]) -> str:
         text: str = self.fact(spelling_of(tokens), str(list(tokens)))
@@ -140,6 +143,12 @@ class ReplayEngine:
                     return found
         near = self._recording.near(self.name, asked)
         raise missing(self._recording.path, asked, near, repeats=served)
+
+
+def _told(prompt: Prompt) -> str:
+    if isinstance(prompt, Tokens):
+        return str(list(prompt.ids))
+    return prompt if isinstance(prompt, str) else " / ".join(m.content for m in prompt)
 
 
 def _beginning(text: str) -> str:

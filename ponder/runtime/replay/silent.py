@@ -30,6 +30,9 @@ class SilentEngine:
     def count(self, prompt: Prompt) -> int:
         self._refuse("count a prompt's tokens")
 
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
+        self._refuse("encode a prompt")
+
     def spell(self, tokens: Sequence[int]) -> str:
         self._refuse("spell tokens")
 

@@ -12,7 +12,7 @@ from ponder.runtime.remote.text_branch import TextBranch
 from ponder.runtime.reward.wire import Solution
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.tokens import moved
-from ponder.runtime.values import Delta, Sampling, Scored, Segment
+from ponder.runtime.values import Delta, Sampling, Scored, Segment, Tokens
 
 if TYPE_CHECKING:
     from ponder.runtime.reward.engine import RewardEngine
@@ -47,7 +47,7 @@ class RewardBranch(TextBranch):
     def stream(self, params: Sampling, *, deadline: float | None = None) -> AsyncIterator[Delta]:
         raise self._untold("tokens of its own: it only reads")
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
         raise self._untold("log-probabilities")
 
     async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:

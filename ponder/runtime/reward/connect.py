@@ -12,15 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from ponder.runtime.errors import InputError, ModelError, PonderError
-from ponder.runtime.remote.abilities import Rendering
 from ponder.runtime.remote.calls import persist, send
 from ponder.runtime.remote.connect import listed
 from ponder.runtime.remote.endpoint import Endpoint, endpoint
 from ponder.runtime.remote.faults import EndpointError
-from ponder.runtime.remote.scoring import render
 from ponder.runtime.remote.wire import read
 from ponder.runtime.reward.contract import Contract, Pools, Shape
 from ponder.runtime.reward.engine import RewardEngine
+from ponder.runtime.reward.rendering import Rendering, render
 from ponder.runtime.reward.wire import Pooling, Solution, newest_pooled, rows_of
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import Message

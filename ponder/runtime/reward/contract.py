@@ -15,12 +15,11 @@ from functools import partial
 
 from ponder.runtime.chat import turn
 from ponder.runtime.errors import ModelError
-from ponder.runtime.remote.abilities import Rendering
 from ponder.runtime.remote.calls import send
 from ponder.runtime.remote.counting import estimate, estimate_prompt
 from ponder.runtime.remote.endpoint import Endpoint
-from ponder.runtime.remote.scoring import render
 from ponder.runtime.remote.wire import read
+from ponder.runtime.reward.rendering import Rendering, render
 from ponder.runtime.reward.wire import (
     Pooling,
     Rewards,
@@ -31,7 +30,7 @@ from ponder.runtime.reward.wire import (
     rewards_input,
     wrong_count,
 )
-from ponder.runtime.values import Prompt, Usage
+from ponder.runtime.values import Usage, Wording
 
 KEPT = 256
 """Prompts whose text is remembered."""
@@ -125,7 +124,7 @@ class Contract:
             for i, one in enumerate(solutions)
         ]
 
-    async def _text(self, prompt: Prompt, pools: Pools) -> str:
+    async def _text(self, prompt: Wording, pools: Pools) -> str:
         if isinstance(prompt, str):
             return prompt
         turns, key = [turn(message) for message in prompt], _key(prompt)
@@ -137,7 +136,7 @@ class Contract:
         return self._written[key]
 
 
-def _key(prompt: Prompt) -> str:
+def _key(prompt: Wording) -> str:
     """Equal for equal prompts."""
     if isinstance(prompt, str):
         return prompt

@@ -18,12 +18,13 @@ from ponder.runtime.remote.counting import estimate_prompt
 from ponder.runtime.remote.counts import Counts
 from ponder.runtime.remote.faults import EndpointError
 from ponder.runtime.remote.history import History
+from ponder.runtime.remote.text_branch import no_token_ids
 from ponder.runtime.reward.branch import RewardBranch
 from ponder.runtime.reward.contract import Contract, Reading
 from ponder.runtime.reward.gathering import Gathering, Wish
 from ponder.runtime.reward.wire import Solution
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.values import Capabilities, Prompt, SpliceMode
+from ponder.runtime.values import Capabilities, Prompt, SpliceMode, Tokens
 
 HEAD = "reward"
 
@@ -72,12 +73,19 @@ class RewardEngine:
                 "adapter as the model"
             )
         self.check_open()
+        if isinstance(prompt, Tokens):
+            raise no_token_ids(self.name)
         check_chat(prompt, self.capabilities, self.name)
         kept = prompt if isinstance(prompt, str) else Chat.of(prompt)
         return RewardBranch(self, path, History.opened(kept))
 
     def count(self, prompt: Prompt) -> int:
+        if isinstance(prompt, Tokens):
+            raise no_token_ids(self.name)
         return estimate_prompt(prompt)
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
+        raise no_token_ids(self.name)
 
     def spell(self, tokens: Sequence[int]) -> str:
         return "".join(map(chr, tokens))

@@ -14,7 +14,7 @@ from ponder.runtime.chat import turn
 from ponder.runtime.errors import ModelError
 from ponder.runtime.remote.body import Body
 from ponder.runtime.remote.faults import EndpointError
-from ponder.runtime.values import Prompt
+from ponder.runtime.values import Wording
 
 Row = tuple[float, ...]
 """What the head says at one place."""
@@ -27,7 +27,7 @@ MOST_OUTPUTS = 16
 class Solution:
     """What is to be scored: a question as its prompt has it, and the steps of an answer to it."""
 
-    prompt: Prompt
+    prompt: Wording
     steps: tuple[str, ...]
     """At least one."""
 

@@ -30,6 +30,7 @@ from ponder.runtime.values import (
     Scored,
     Segment,
     SpliceMode,
+    Tokens,
     Usage,
 )
 from ponder.runtime.vllm.service import settle
@@ -91,7 +92,7 @@ class VllmBranch:
     def text(self) -> str:
         return self._engine.spell(self._tokens[self._prompt :])
 
-    def fork(self, n: int) -> list[VllmBranch]:
+    def fork(self, n: int, first: int = 0) -> list[VllmBranch]:
         self._gate.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
         return [
@@ -104,7 +105,7 @@ class VllmBranch:
                 Usage(),
                 self,
             )
-            for i in range(n)
+            for i in range(first, first + n)
         ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
@@ -124,11 +125,11 @@ class VllmBranch:
         refusals.check_room("appending", len(given), len(self._tokens), self._engine.context_length)
         await self._put("append to", len(self._tokens), given)
 
-    async def score(self, continuations: Sequence[str]) -> list[Scored]:
+    async def score(self, continuations: Sequence[str | Tokens]) -> list[Scored]:
         self._gate.check("score")
         if not self._engine.capabilities.prompt_logprobs:
             raise self._untold("log-probabilities of given text beside adapters")
-        given = [self._engine.tokenizer.encode(text) for text in continuations]
+        given = [self._engine.encode(each, bare=True) for each in continuations]
         self._fit("scoring", max(map(len, given), default=0))
         past, work = tuple(self._tokens), self._engine.work
 

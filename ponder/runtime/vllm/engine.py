@@ -19,7 +19,7 @@ from typing import Any, Final
 from weakref import finalize
 
 from ponder.runtime.chat import check_chat
-from ponder.runtime.engine.prompts import encode_prompt
+from ponder.runtime.engine.prompts import encode, encode_prompt
 from ponder.runtime.errors import CapabilityError, InputError, unknown
 from ponder.runtime.models.config import Tokenizer
 from ponder.runtime.models.load import ON_HUB
@@ -94,14 +94,17 @@ class VllmEngine:
             )
         self.service.check()
         check_chat(prompt, self.capabilities, self.name)
-        tokens = encode_prompt(self.tokenizer, prompt, self.context_length)
+        tokens = encode_prompt(self.tokenizer, prompt, self.context_length, self.vocabulary)
         lane = Lane(priority=priority, adapter=adapter)
         work = self.work.give(lane, tokens, 0, opened=True)
         usage = await asyncio.wrap_future(self.service.begin(work))
         return VllmBranch(self, path, lane, tokens, len(tokens), usage)
 
     def count(self, prompt: Prompt) -> int:
-        return len(self.tokenizer.encode_prompt(prompt))
+        return len(self.encode(prompt))
+
+    def encode(self, prompt: Prompt, *, bare: bool = False) -> list[int]:
+        return encode(self.tokenizer, prompt, self.vocabulary, bare=bare)
 
     def spell(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode(tokens)

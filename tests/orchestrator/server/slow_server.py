@@ -14,7 +14,7 @@ from ponder.verifiers import ExactEquivalence
 
 
 async def run(drain: float) -> None:
-    engine = ScriptedEngine(delay=lambda path, _: path.seed / 10)
+    engine = ScriptedEngine(delay=lambda path, _: (path.seed or int(path.steps[-1])) / 10)
     await serve(
         Runtime(engine, equivalence=ExactEquivalence()),
         Catalogue(strategies={"two": sample(2) | vote()}, engines={"scripted": engine}),

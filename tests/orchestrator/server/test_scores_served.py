@@ -127,7 +127,7 @@ def test_our_own_client_scores_through_our_own_server(
     engine: Any = open_engine("openai:scripted", base_url=server.url, api_key="none")
     abilities = engine.manner.abilities
     assert abilities.completions
-    assert abilities.echo
+    assert abilities.scores
     assert abilities.logprobs
 
     async def scored(which: Engine) -> list[float]:

@@ -95,9 +95,18 @@ class Ledger:
 
     def settle(self, grant: Grant, account: Account, used: Usage) -> None:
         """Pay what was used; the rest of the grant is free again."""
-        before = self._spent.get(account, Spent())
-        self._spent[account] = Spent(calls=before.calls + grant.calls, usage=before.usage + used)
+        self.note(account, Spent(calls=grant.calls, usage=used))
         self._give_back(grant.tokens - used.tokens, 0)
+
+    def note(self, account: Account, spent: Spent) -> None:
+        """What no budget counts, or what it has counted already."""
+        self._spent[account] = self._spent.get(account, Spent()) + spent
+
+    def spent_before(self, account: Account, spent: Spent) -> None:
+        """What an earlier part of this run paid out of the same budget."""
+        self._tokens -= spent.usage.tokens
+        self._calls -= spent.calls
+        self.note(account, spent)
 
     def release(self, grant: Grant) -> None:
         """Give back a grant of which nothing was used."""

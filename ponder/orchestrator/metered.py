@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ponder.orchestrator.calls import (
     Call,
@@ -34,6 +33,7 @@ from ponder.runtime import (
     Engine,
     EngineStats,
     InputError,
+    Leaving,
     Logits,
     Pooling,
     Prompt,
@@ -41,6 +41,7 @@ from ponder.runtime import (
     Scored,
     Segment,
     SpliceMode,
+    Standing,
     Usage,
 )
 
@@ -81,6 +82,23 @@ class MeteredEngine:
         call.settle(grant, inner.usage, {})
         return MeteredBranch(inner, self)
 
+    async def reopen(
+        self,
+        prompt: Prompt,
+        standing: Standing,
+        *,
+        priority: int = 0,
+        adapter: str | None = None,
+    ) -> MeteredBranch:
+        """What is given again was paid for once: it is recorded, but no budget counts it."""
+        path = standing.path
+        call = Call(meter=self.meter, account=self.account, path=path, sequence=0, kind="reopen")
+        call.check_time(self.clock())
+        async with call.within(self.clock()):
+            inner = await self.engine.reopen(prompt, standing, priority=priority, adapter=adapter)
+        call.settle(None, inner.usage, {})
+        return MeteredBranch(inner, self)
+
     def count(self, prompt: Prompt) -> int:
         return self.engine.count(prompt)
 
@@ -102,7 +120,7 @@ class MeteredEngine:
         return min(ends) + self.started if ends else None
 
 
-class MeteredBranch:
+class MeteredBranch(Leaving):
     """A branch that pays for what it does."""
 
     __slots__ = ("_home", "_inner", "_sequence")
@@ -137,8 +155,12 @@ class MeteredBranch:
     def resent(self) -> int:
         return self._inner.resent
 
-    def fork(self, n: int) -> list[Branch]:
-        return [MeteredBranch(child, self._home) for child in self._inner.fork(n)]
+    def fork(self, n: int, *, ordinal: int | None = None) -> list[Branch]:
+        forks = self._inner.fork(n, ordinal=ordinal)
+        return [MeteredBranch(child, self._home) for child in forks]
+
+    def standing(self) -> Standing:
+        return self._inner.standing()
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         call = self._call("extend")
@@ -239,17 +261,6 @@ class MeteredBranch:
     def close(self) -> None:
         self._home.meter.branches.discard(self._inner)
         self._inner.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @staticmethod
     def _inside(others: Sequence[Branch]) -> list[Branch]:

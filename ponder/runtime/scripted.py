@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ponder.runtime.chat import TOOLS, check_chat, offers_tools
 from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
-from ponder.runtime.script import Script, arithmetic, render, spell
+from ponder.runtime.script import VOCABULARY, Script, arithmetic, render, spell
 from ponder.runtime.scripted_branch import ScriptedBranch
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.stats import EngineStats, EngineTime
 from ponder.runtime.values import (
     Capabilities,
@@ -67,6 +68,16 @@ class ScriptedEngine:
     async def open(
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
     ) -> ScriptedBranch:
+        return await self.reopen(prompt, Standing(path=path), priority=priority, adapter=adapter)
+
+    async def reopen(
+        self,
+        prompt: Prompt,
+        standing: Standing,
+        *,
+        priority: int = 0,
+        adapter: str | None = None,
+    ) -> ScriptedBranch:
         if adapter is not None:
             raise CapabilityError(
                 f"engine {self.name!r} has no adapter {adapter!r}; open without one"
@@ -78,12 +89,16 @@ class ScriptedEngine:
                 f"the prompt has {len(text)} tokens; {self.name!r} holds "
                 f"{self.context_length}, one of them for the reply: shorten it"
             )
+        standing.check(len(text), vocabulary=VOCABULARY, context=self.context_length)
         self.check_open()
-        charge = Usage(prompt=len(text))
+        tokens, tools = [*(ord(c) for c in text), *standing.tokens], offers_tools(prompt)
+        charge = Usage(prompt=len(tokens))
         self.charge(charge)
         self._opened += 1
-        tokens, tools = [ord(c) for c in text], offers_tools(prompt)
-        return ScriptedBranch(self, path, tokens, len(text), charge, tools=tools)
+        origin = Origin(standing.path, text, standing.forks)
+        return ScriptedBranch(
+            self, origin, tokens, len(text), charge, own=standing.own, tools=tools
+        )
 
     def count(self, prompt: Prompt) -> int:
         return len(render(prompt))

@@ -7,15 +7,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ponder.runtime.errors import CapabilityError, InputError, PonderError
 from ponder.runtime.gate import Gate
 from ponder.runtime.remote.batch import Member, ended
 from ponder.runtime.remote.growing import Growing
 from ponder.runtime.remote.history import History
-from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Leaving, Origin, Standing
 from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.values import (
     Delta,
@@ -36,29 +35,31 @@ NOTHING = Segment(text="", tokens=(), logprobs=(), finish=Finish.BUDGET, usage=U
 """What is drawn when it is too late."""
 
 
-class RemoteBranch:
+class RemoteBranch(Leaving):
     """A `Branch` of a `RemoteEngine`."""
 
     def __init__(
         self,
         engine: RemoteEngine,
-        path: BranchPath,
+        origin: Origin,
         history: History,
         parent: RemoteBranch | None = None,
         family: object | None = None,
+        *,
+        own: int,
     ) -> None:
-        self.path = path
+        self.path = origin.path
         self.usage = Usage()
         self._engine = engine
         self._history = history
         self._parent = parent
-        self._own = history.length if parent else 0
+        self._own = own
+        self._origin = origin
         self._family = family
         """Equal for branches of one fork that are still as they were forked, or extended alike."""
-        self._forks = 0
         self._asking: Member | None = None
         """What `extend` or `stream` under way waits for."""
-        self._gate = Gate(path, engine.name, engine.check_open)
+        self._gate = Gate(self.path, engine.name, engine.check_open)
         self.pin, self.unpin = self._gate.pin, self._gate.unpin
         engine.adopt(+1)
 
@@ -78,14 +79,17 @@ class RemoteBranch:
     def resent(self) -> int:
         return self._history.tokens
 
-    def fork(self, n: int) -> list[RemoteBranch]:
-        self._gate.check_forks(n)
-        ordinal, self._forks = self._forks, self._forks + 1
-        family = object()
+    def fork(self, n: int, *, ordinal: int | None = None) -> list[RemoteBranch]:
+        self._gate.check("fork")
+        engine, history, family = self._engine, self._history, object()
         return [
-            RemoteBranch(self._engine, self.path.child(ordinal, i), self._history, self, family)
-            for i in range(n)
+            RemoteBranch(engine, origin, history, self, family, own=history.length)
+            for origin in self._origin.fork(n, ordinal)
         ]
+
+    def standing(self) -> Standing:
+        said = tuple(map(ord, self._history.said))
+        return self._origin.standing(self._history.prompt, said, self._own)
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         with self._gate.call("extend"):
@@ -180,17 +184,6 @@ class RemoteBranch:
             self._engine.adopt(-1)
             if self._asking is not None:
                 self._asking.settle()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _untold(self, what: str) -> CapabilityError:
         self._gate.check_open()

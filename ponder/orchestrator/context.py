@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 
 from ponder.orchestrator.calls import Meter
 from ponder.orchestrator.ledger import Account, Purpose
 from ponder.orchestrator.metered import MeteredEngine
+from ponder.orchestrator.saving import SavedNode, Saver
 from ponder.runtime import BranchPath, Engine, InputError, unknown
 from ponder.strategies import Answer, Item
 from ponder.verifiers import (
@@ -38,6 +39,9 @@ class Run:
     streaming: bool
     order: Mapping[str, int]
     """Nodes in reading order."""
+    saver: Saver
+    before: dict[str, SavedNode]
+    """What nodes saved in the run that this one goes on from, until they take it up."""
     seen: dict[Place, tuple[int, Candidate]] = field(
         default_factory=dict[Place, tuple[int, Candidate]]
     )
@@ -104,6 +108,22 @@ class NodeContext:
     def step_verifier(self, name: str, *, engine: str = "policy") -> StepVerifier:
         asked = self.run.metered(self.node, engine, "verifier")
         return step_verifier_kind(name).build(asked, self.path.child("steps"))
+
+    def save(self, progress: Callable[[], object]) -> None:
+        self.run.saver.save(self.node, progress)
+
+    def resumed(self) -> object | None:
+        found = self.run.before.pop(self.node, None)
+        if found is None:
+            return None
+        ledger = self.run.meter.ledger
+        for account, spent in found.spent:
+            # A budget that cannot bind is not asked: steps that are drawn again may not make it.
+            (ledger.note if self.streaming else ledger.spent_before)(account, spent)
+            who = {"role": account.role, "purpose": account.purpose}
+            self.record("spent", **who, calls=spent.calls, usage=asdict(spent.usage))
+        progress: object = found.progress
+        return progress
 
     def record(self, event: str, **fields: object) -> None:
         self.run.meter.recorder.decision(self.node, event, fields)

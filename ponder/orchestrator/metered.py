@@ -155,8 +155,8 @@ class MeteredBranch(Leaving):
     def resent(self) -> int:
         return self._inner.resent
 
-    def fork(self, n: int, *, ordinal: int | None = None) -> list[Branch]:
-        forks = self._inner.fork(n, ordinal=ordinal)
+    def fork(self, n: int, *, name: str | None = None) -> list[Branch]:
+        forks = self._inner.fork(n, name=name)
         return [MeteredBranch(child, self._home) for child in forks]
 
     def standing(self) -> Standing:

@@ -7,14 +7,13 @@ recomputed from the events between (`recount`). Knows how traces are kept, not w
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ponder.runtime import InputError, PonderError
+from ponder.orchestrator.files import write_whole
+from ponder.runtime import InputError
 
 Event = Mapping[str, Any]
 """Values are JSON values; the shape is told by `event`."""
@@ -35,36 +34,7 @@ class Trace:
         Raises:
             PonderError: the system refused; the text says why.
         """
-        try:
-            self._write(path)
-        except OSError as error:
-            raise PonderError(
-                f"no trace could be written to {str(path)!r}: {error.strerror or error}; make room "
-                "or give another place, then run again: what was written before is whole"
-            ) from error
-
-    def _write(self, path: Path) -> None:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.jsonl())
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-
-
-def check_writable(path: Path) -> None:
-    """Refuse a place no trace can go to, before a token is spent.
-
-    Raises:
-        InputError: the folder is missing or closed to us, or the path is a folder.
-    """
-    if path.is_dir():
-        raise InputError(f"trace path {str(path)!r} is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise InputError(f"trace path {str(path)!r}: its folder does not exist; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"trace path {str(path)!r}: its folder cannot be written to")
+        write_whole(path, self.jsonl(), "trace")
 
 
 def read_trace(path: Path) -> Trace:

@@ -64,14 +64,14 @@ class Branch(Protocol):
         """Tokens of the past that each call charges again: 0 where the engine keeps KV."""
         ...
 
-    def fork(self, n: int, *, ordinal: int | None = None) -> Sequence[Branch]:
-        """`n` children that share this branch's past; child `i` has path `(..., ordinal, i)`.
+    def fork(self, n: int, *, name: str | None = None) -> Sequence[Branch]:
+        """`n` children that share this branch's past; child `i` has path `(..., name, i)`.
         Nothing is copied.
 
         Args:
             n: at least 1.
-            ordinal: of this fork; None takes the next one. Children of equal paths draw alike, so
-                whoever gives ordinals gives each once.
+            name: of this fork; None takes the number of forks without a name so far. Children of
+                equal paths draw alike, so whoever gives names gives each once.
         """
         ...
 

@@ -77,14 +77,14 @@ class ScriptedBranch(Leaving):
     def text(self) -> str:
         return spell(self._tokens[self._prompt :])
 
-    def fork(self, n: int, *, ordinal: int | None = None) -> list[ScriptedBranch]:
+    def fork(self, n: int, *, name: str | None = None) -> list[ScriptedBranch]:
         self._gate.check("fork")
         own = len(self._tokens)
         return [
             ScriptedBranch(
                 self._engine, origin, list(self._tokens), self._prompt, Usage(), self, own=own
             )
-            for origin in self._origin.fork(n, ordinal)
+            for origin in self._origin.fork(n, name)
         ]
 
     def standing(self) -> Standing:

@@ -23,7 +23,7 @@ class Standing:
     own: int = 0
     """Tokens it was forked with, the prompt's among them; 0 where it was opened."""
     forks: int = 0
-    """How often it was forked, which is the next ordinal."""
+    """How often it was forked without a name, which names the next such fork."""
 
     def __post_init__(self) -> None:
         for name in ("own", "forks"):
@@ -51,7 +51,7 @@ class Standing:
 
 
 class Origin:
-    """A branch's path, how often it was forked, and the prompt it was opened with."""
+    """A branch's path, what its forks are called, and the prompt it was opened with."""
 
     __slots__ = ("_forks", "_prompt", "path")
 
@@ -61,15 +61,16 @@ class Origin:
         self._prompt = prompt
         self._forks = forks
 
-    def fork(self, n: int, ordinal: int | None) -> list[Origin]:
-        """Of `n` children; None takes the next ordinal."""
-        ordinal = self._forks if ordinal is None else ordinal
+    def fork(self, n: int, name: str | None) -> list[Origin]:
+        """Of `n` children."""
         if n < 1:
             raise InputError(f"fork into {n!r} branches; it must be at least 1")
-        if ordinal < 0:
-            raise InputError(f"fork ordinal is {ordinal!r}; it must be at least 0, or None")
-        self._forks = max(self._forks, ordinal + 1)
-        return [Origin(self.path.child(ordinal, i), self._prompt) for i in range(n)]
+        if name is None:
+            parent = self.path.child(self._forks)
+            self._forks += 1
+        else:
+            parent = self.path.child(name)
+        return [Origin(parent.child(i), self._prompt) for i in range(n)]
 
     def standing(self, prompt: object, tokens: Sequence[int], own: int) -> Standing:
         """Raises `InputError` where `prompt` is not what it was."""

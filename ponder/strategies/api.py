@@ -8,7 +8,7 @@ given are metered.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Protocol
@@ -103,6 +103,21 @@ class Context(Protocol):
 
     def step_verifier(self, name: str, *, engine: str = "policy") -> StepVerifier:
         """The named step verifier, asking the engine of that role."""
+        ...
+
+    def save(self, progress: Callable[[], object]) -> None:
+        """Tell how to save this node's progress from here on.
+
+        Args:
+            progress: gives JSON values, from which `resumed` goes on as if nothing had happened;
+                called now, later, or never, and until `save` is called again.
+        """
+        ...
+
+    def resumed(self) -> object | None:
+        """What this node saved in the run that this one goes on from; None where it begins. To be
+        asked once, before anything is spent: what that run had spent on it is charged now.
+        """
         ...
 
     def record(self, event: str, **fields: object) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, BudgetExceeded, Engine, Message, Usage
+from ponder.runtime import Branch, BranchPath, BudgetExceeded, Engine, Message, Standing, Usage
 from ponder.verifiers.api import Question, Verdict
 from ponder.verifiers.phases import phase
 
@@ -24,8 +24,10 @@ class ProcessReward:
     separator: str = ""
     """Put behind each step, as the model was trained: "<extra_0>" for Qwen2.5-Math-PRM."""
 
-    async def open(self, question: Question) -> Branch:
+    async def open(self, question: Question, at: Standing | None = None) -> Branch:
         turns = (*question.history, Message(role="user", content=question.text))
+        if at is not None:
+            return await self.engine.reopen(turns, at)
         return await self.engine.open(turns, path=self.path)
 
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:

@@ -34,6 +34,7 @@ class Alone:
     equivalence: Equivalence = field(default_factory=ExactEquivalence)
     verifiers: dict[str, Verifier] = field(default_factory=dict)
     events: list[dict[str, object]] = field(default_factory=list)
+    progress: Callable[[], object] | None = None
 
     @property
     def path(self) -> BranchPath:
@@ -47,6 +48,12 @@ class Alone:
 
     def step_verifier(self, name: str, *, engine: str = "policy") -> StepVerifier:
         return step_verifier_kind(name).build(self.policy, self.path.child("steps"))
+
+    def save(self, progress: Callable[[], object]) -> None:
+        self.progress = progress
+
+    def resumed(self) -> object | None:
+        return None
 
     def record(self, event: str, **fields: object) -> None:
         self.events.append({"event": event, **fields})

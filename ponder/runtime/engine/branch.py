@@ -76,9 +76,9 @@ class LocalBranch(Leaving):
     def text(self) -> str:
         return self._tokenizer.decode(self._journal.tokens[self._prompt :])
 
-    def fork(self, n: int, *, ordinal: int | None = None) -> list[LocalBranch]:
+    def fork(self, n: int, *, name: str | None = None) -> list[LocalBranch]:
         self._lane.check("fork")
-        origins = self._origin.fork(n, ordinal)
+        origins = self._origin.fork(n, name)
         handles = [Handle(self._lane.host, origin.path, self._lane) for origin in origins]
         self._lane.post(self._core.fork, [handle.ident for handle in handles])
         return [

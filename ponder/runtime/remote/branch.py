@@ -79,12 +79,12 @@ class RemoteBranch(Leaving):
     def resent(self) -> int:
         return self._history.tokens
 
-    def fork(self, n: int, *, ordinal: int | None = None) -> list[RemoteBranch]:
+    def fork(self, n: int, *, name: str | None = None) -> list[RemoteBranch]:
         self._gate.check("fork")
         engine, history, family = self._engine, self._history, object()
         return [
             RemoteBranch(engine, origin, history, self, family, own=history.length)
-            for origin in self._origin.fork(n, ordinal)
+            for origin in self._origin.fork(n, name)
         ]
 
     def standing(self) -> Standing:

@@ -85,8 +85,8 @@ class RecordingBranch(Leaving):
             self._home.note(resent_by(self._past), resent)
         return resent
 
-    def fork(self, n: int, *, ordinal: int | None = None) -> list[Branch]:
-        forks = self._inner.fork(n, ordinal=ordinal)
+    def fork(self, n: int, *, name: str | None = None) -> list[Branch]:
+        forks = self._inner.fork(n, name=name)
         return [RecordingBranch(self._home, fork, self._past.fork()) for fork in forks]
 
     def standing(self) -> Standing:

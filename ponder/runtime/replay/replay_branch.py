@@ -72,11 +72,11 @@ class ReplayBranch(Leaving):
         resent: int = self._engine.fact(resent_by(self._past), str(self.path))
         return resent
 
-    def fork(self, n: int, *, ordinal: int | None = None) -> list[ReplayBranch]:
+    def fork(self, n: int, *, name: str | None = None) -> list[ReplayBranch]:
         self._gate.check("fork")
         return [
             ReplayBranch(self._engine, origin, self._past.fork(), Usage(), self)
-            for origin in self._origin.fork(n, ordinal)
+            for origin in self._origin.fork(n, name)
         ]
 
     def standing(self) -> Standing:

@@ -91,14 +91,14 @@ class VllmBranch(Leaving):
     def text(self) -> str:
         return self._engine.spell(self._tokens[self._prompt :])
 
-    def fork(self, n: int, *, ordinal: int | None = None) -> list[VllmBranch]:
+    def fork(self, n: int, *, name: str | None = None) -> list[VllmBranch]:
         self._gate.check("fork")
         engine, lane, own = self._engine, self._lane, len(self._tokens)
         return [
             VllmBranch(
                 engine, origin, lane, list(self._tokens), self._prompt, Usage(), self, own=own
             )
-            for origin in self._origin.fork(n, ordinal)
+            for origin in self._origin.fork(n, name)
         ]
 
     def standing(self) -> Standing:

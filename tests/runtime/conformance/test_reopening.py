@@ -83,16 +83,13 @@ async def test_forks_of_a_branch_opened_again_are_those_it_would_have_had(engine
         await alike(one, other)
 
 
-async def test_a_fork_with_an_ordinal_of_its_own(engine: Engine) -> None:
+async def test_forks_with_names_are_apart_from_counted_ones(engine: Engine) -> None:
     parent = await opened(engine)
-    (late,) = parent.fork(1, ordinal=5)
-    (early,) = parent.fork(1, ordinal=2)
-    (following,) = parent.fork(1)
-    paths = [branch.path for branch in (late, early, following)]
-    assert paths == [PATH.child(ordinal, 0) for ordinal in (5, 2, 6)]
-    for wrong in ({"n": 0}, {"n": 1, "ordinal": -1}):
-        with pytest.raises(InputError, match="must be at least"):
-            parent.fork(**wrong)
+    (first,) = parent.fork(1)
+    one, other = parent.fork(2, name="0")
+    (second,) = parent.fork(1)
+    paths = [branch.path for branch in (first, one, other, second)]
+    assert paths == [PATH.child(*steps) for steps in ((0, 0), ("0", 0), ("0", 1), (1, 0))]
 
 
 @needs("prefix_continuation")

@@ -117,9 +117,11 @@ class NodeContext:
         if found is None:
             return None
         ledger = self.run.meter.ledger
-        for account, spent in found.spent:
-            # A budget that cannot bind is not asked: steps that are drawn again may not make it.
-            (ledger.note if self.streaming else ledger.spent_before)(account, spent)
+        for account, spent in found.paid:
+            ledger.paid_before(account, spent, binds=not self.streaming)
+        for account, spent in found.beside:
+            ledger.note(account, spent)
+        for account, spent in (*found.paid, *found.beside):
             who = {"role": account.role, "purpose": account.purpose}
             self.record("spent", **who, calls=spent.calls, usage=asdict(spent.usage))
         progress: object = found.progress

@@ -63,15 +63,26 @@ class Ledger:
         self._budget = budget
         self._outstanding = 0
         self._waiting: deque[_Request] = deque()
-        self._spent: dict[Account, Spent] = {}
+        self._paid: dict[Account, Spent] = {}
+        self._beside: dict[Account, Spent] = {}
 
     @property
-    def spent(self) -> Mapping[Account, Spent]:
-        return self._spent
+    def paid(self) -> Mapping[Account, Spent]:
+        """Out of the budget."""
+        return self._paid
+
+    @property
+    def beside(self) -> Mapping[Account, Spent]:
+        """What no budget counts."""
+        return self._beside
 
     def total(self, purpose: Purpose | None = None) -> Spent:
         return sum(
-            (s for a, s in self._spent.items() if purpose in (None, a.purpose)),
+            (
+                spent
+                for account, spent in (*self._paid.items(), *self._beside.items())
+                if purpose in (None, account.purpose)
+            ),
             Spent(),
         )
 
@@ -95,18 +106,22 @@ class Ledger:
 
     def settle(self, grant: Grant, account: Account, used: Usage) -> None:
         """Pay what was used; the rest of the grant is free again."""
-        self.note(account, Spent(calls=grant.calls, usage=used))
+        spent = Spent(calls=grant.calls, usage=used)
+        self._paid[account] = self._paid.get(account, Spent()) + spent
         self._give_back(grant.tokens - used.tokens, 0)
 
     def note(self, account: Account, spent: Spent) -> None:
-        """What no budget counts, or what it has counted already."""
-        self._spent[account] = self._spent.get(account, Spent()) + spent
+        """What no budget counts."""
+        self._beside[account] = self._beside.get(account, Spent()) + spent
 
-    def spent_before(self, account: Account, spent: Spent) -> None:
-        """What an earlier part of this run paid out of the same budget."""
-        self._tokens -= spent.usage.tokens
-        self._calls -= spent.calls
-        self.note(account, spent)
+    def paid_before(self, account: Account, spent: Spent, *, binds: bool) -> None:
+        """What an earlier part of this run paid out of the same budget. One that cannot bind is not
+        asked: what was drawn in vain and is drawn again may not make it.
+        """
+        self._paid[account] = self._paid.get(account, Spent()) + spent
+        if binds:
+            self._tokens -= spent.usage.tokens
+            self._calls -= spent.calls
 
     def release(self, grant: Grant) -> None:
         """Give back a grant of which nothing was used."""

@@ -32,13 +32,17 @@ FORMAT = 1
 _SHARE = 20.0
 """Seconds between two writings for each that a writing takes."""
 Progress = Callable[[], object]
+Spending = dict[str, list[tuple[Account, Spent]]]
+"""Of a node, by fields of `SavedNode`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedNode:
     progress: Any  # JSON values, the node's own
-    spent: list[tuple[Account, Spent]]
-    """On what is in there."""
+    paid: list[tuple[Account, Spent]]
+    """For what is in there."""
+    beside: list[tuple[Account, Spent]]
+    """For opening branches again, in runs that went on from others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +145,7 @@ class Saver:
         self._seconds = seconds
         self._now = now
         self._progress: dict[str, Progress] = {}
-        self._spent: dict[str, list[tuple[Account, Spent]]] = {}
+        self._spent: dict[str, Spending] = {}
         self._due = now()
         self._frozen: SavedRun | None = None
 
@@ -150,7 +154,10 @@ class Saver:
         if self._path is None or self._frozen is not None:
             return
         self._progress[node] = progress
-        self._spent[node] = [(a, s) for a, s in self._ledger.spent.items() if a.node == node]
+        self._spent[node] = {
+            kind: [(account, s) for account, s in spent.items() if account.node == node]
+            for kind, spent in (("paid", self._ledger.paid), ("beside", self._ledger.beside))
+        }
         if self._now() >= self._due:
             self.write()
 
@@ -172,7 +179,7 @@ class Saver:
 
     def _state(self) -> SavedRun:
         nodes = {
-            node: SavedNode(progress=progress(), spent=self._spent[node])
+            node: SavedNode(progress=progress(), **self._spent[node])
             for node, progress in self._progress.items()
         }
         return replace(self._run, seconds=self._seconds(), nodes={**self._run.nodes, **nodes})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ponder.runtime import InputError, Standing
 from ponder.strategies.search.method import Planned
@@ -56,12 +56,24 @@ def decoded(kind: type[T], data: object) -> T:
         value: T = _adapter(wanted).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"this is no {kind.__name__} of this version of Ponder: {place}: {first['msg']}; "
-            "resume with the version that saved it, or search again"
-        ) from error
+        raise _alien(kind, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if _shape(encoded(value)) != _shape(data):  # a default in place of what was saved
+        raise _alien(kind, "it has other fields")
     return value
+
+
+def _alien(kind: type[object], why: str) -> InputError:
+    return InputError(
+        f"what was saved is no {kind.__name__} of this version of Ponder: {why}; resume with the "
+        "version that saved it, or search again"
+    )
+
+
+def _shape(data: object) -> object:
+    """JSON without its scalars, so that sets, which have no order, are compared too."""
+    if isinstance(data, dict):
+        return {k: _shape(v) for k, v in cast(dict[str, object], data).items()}
+    return list(map(_shape, cast(list[object], data))) if isinstance(data, list) else None
 
 
 @lru_cache

@@ -22,6 +22,7 @@ from ponder.cli.options import (
     Strategy,
     Weights,
 )
+from ponder.cli.resuming import DEFAULT, asked_for, budget_of, end_as_interrupted, searching
 from ponder.cli.terminal import (
     bar,
     kept,
@@ -30,7 +31,6 @@ from ponder.cli.terminal import (
     print_json,
     print_report,
     resumable,
-    standard_input,
     tally,
 )
 
@@ -40,8 +40,18 @@ if TYPE_CHECKING:
 
 
 def solve(
-    question: Annotated[str, typer.Argument(help="What to answer; - reads standard input.")],
-    strategy: Strategy = "self_consistency",
+    question: Annotated[
+        str | None,
+        typer.Argument(help="What to answer; - reads standard input. With --resume, none."),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--strategy",
+            "-s",
+            help="Name of a preset, or a YAML file; self_consistency, or the resumed one.",
+        ),
+    ] = None,
     model: Model = "embedded",
     weights: Weights = "float32",
     base_url: BaseUrl = None,
@@ -53,19 +63,24 @@ def solve(
     trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
     record: Record = None,
     replay: Replay = None,
+    save_search: Annotated[
+        Path | None, typer.Option(help="Keep here what searches have come to, however it ends.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on from such a file: its question, strategy and seed.")
+    ] = None,
     concurrency: Concurrency = 64,
     as_json: AsJson = False,
 ) -> None:
-    """Answer one question."""
-    from ponder.orchestrator import Budget, load_strategy, result_data, result_line
-    from ponder.verifiers import Question
+    """Answer one question; with --save-search, a stopped search goes on by --resume."""
+    from ponder.orchestrator import result_data, result_line
 
-    expression = load_strategy(strategy)
+    asked, expression = asked_for(question, strategy, resume)
     engine = kept(opening(model, weights, base_url, probe, allow_fallback), model, record, replay)
-    budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
-    asked = Question(text=standard_input() if question == "-" else question)
+    budget = budget_of(budget_tokens, budget_seconds)
 
     async def run() -> Result:
+        end_as_interrupted()
         async with opened(engine, concurrency) as runtime:
             with bar("thinking", runtime.plan(expression, asked).total.calls) as advance:
                 return await runtime.solve(
@@ -75,11 +90,15 @@ def solve(
                     seed=seed,
                     trace=trace,
                     on_event=lambda e: advance("thinking") if e["event"] == "call" else None,
+                    save_search=save_search,
+                    resume=resume,
                 )
 
-    result = asyncio.run(run())
+    with searching(save_search):
+        result = asyncio.run(run())
     if as_json:
-        print_json({"strategy": strategy, "model": model, **result_data(result)})
+        label = strategy or (str(resume) if resume else DEFAULT)
+        print_json({"strategy": label, "model": model, **result_data(result)})
     else:
         typer.echo(result.text)
         typer.echo(result_line(result), err=True)

@@ -6,15 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.append(str(Path(__file__).parent.parent / "runtime"))
-
 from tiny_llama import CONFIG, tiny
 
 from ponder.orchestrator import Budget, Result, Runtime, best, dvts
@@ -24,7 +20,7 @@ from ponder.runtime.models.heads import Affine, Head
 from ponder.verifiers import ExactEquivalence
 
 MODEL = tiny(replace(CONFIG, head_dim=16))
-SCORE = Head(layers=(Affine(weight=torch.full((1, CONFIG.hidden), 0.01)),), squash="sigmoid")
+SCORE = Head(layers=(Affine(weight=torch.full((1, CONFIG.hidden), 0.01)),), outputs="sigmoid")
 STRATEGY = (
     dvts(
         "process_reward", width=6, expand=3, depth=4, step_tokens=6, max_tokens=24, step_stop=("e",)

@@ -43,14 +43,15 @@ class SavedSearch:
 
 def encoded(value: Any) -> Any:  # Any: a dataclass; JSON values
     """As JSON values."""
-    return _adapter(type(value)).dump_python(value, mode="json")
+    kind: Any = type(value)
+    return _adapter(kind).dump_python(value, mode="json")
 
 
 def decoded(kind: type[T], data: object) -> T:
     """Raises `InputError` where `data` is not what `encoded` made of a `kind`."""
     from pydantic import ValidationError
 
-    wanted: type[Any] = kind
+    wanted: Any = kind
     try:
         # As JSON, because only there a list may stand for a tuple while all else stays strict.
         value: T = _adapter(wanted).validate_json(json.dumps(data), strict=True)

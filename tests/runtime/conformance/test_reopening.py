@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from laws import FREE, PATH, TURNS, needs, opened, same_future
 
@@ -163,7 +161,7 @@ async def test_more_tokens_than_the_context_holds_are_refused(engine: Engine) ->
 
 
 def test_a_standing_is_of_natural_numbers() -> None:
-    good = Standing(path=BranchPath(0))
-    for wrong in ({"own": -1}, {"forks": -2}):
-        with pytest.raises(InputError, match="must be at least 0"):
-            replace(good, **wrong)
+    with pytest.raises(InputError, match="own is -1; it must be at least 0"):
+        Standing(path=BranchPath(0), own=-1)
+    with pytest.raises(InputError, match="forks is -2; it must be at least 0"):
+        Standing(path=BranchPath(0), forks=-2)

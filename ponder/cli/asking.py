@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ponder.cli.options import (
+    AnyStrategy,
     AsJson,
+    Asked,
     BaseUrl,
     BudgetSeconds,
     BudgetTokens,
@@ -19,6 +21,8 @@ from ponder.cli.options import (
     Probe,
     Record,
     Replay,
+    Resume,
+    SaveSearch,
     Strategy,
     Weights,
 )
@@ -40,18 +44,8 @@ if TYPE_CHECKING:
 
 
 def solve(
-    question: Annotated[
-        str | None,
-        typer.Argument(help="What to answer; - reads standard input. With --resume, none."),
-    ] = None,
-    strategy: Annotated[
-        str | None,
-        typer.Option(
-            "--strategy",
-            "-s",
-            help="Name of a preset, or a YAML file; self_consistency, or the resumed one.",
-        ),
-    ] = None,
+    question: Asked = None,
+    strategy: AnyStrategy = None,
     model: Model = "embedded",
     weights: Weights = "float32",
     base_url: BaseUrl = None,
@@ -63,12 +57,8 @@ def solve(
     trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
     record: Record = None,
     replay: Replay = None,
-    save_search: Annotated[
-        Path | None, typer.Option(help="Keep here what searches have come to, however it ends.")
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on from such a file: its question, strategy and seed.")
-    ] = None,
+    save_search: SaveSearch = None,
+    resume: Resume = None,
     concurrency: Concurrency = 64,
     as_json: AsJson = False,
 ) -> None:

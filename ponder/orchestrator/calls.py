@@ -78,6 +78,7 @@ class Call:
     @asynccontextmanager
     async def within(self, now: float) -> AsyncGenerator[None]:
         """The budget's time, for a call that leaves no other event when it is over."""
+        self.check_time(now)
         try:
             async with time_limit(self.meter.seconds, now):
                 yield

@@ -29,12 +29,14 @@ def write_whole(path: Path, text: str, what: str) -> None:
         ) from error
 
 
-def check_writable(path: Path, what: str) -> None:
-    """Refuse a place where nothing can be written, before a token is spent.
+def check_writable(path: Path | None, what: str) -> None:
+    """Refuse a place where nothing can be written, before a token is spent; None is no place.
 
     Raises:
         InputError: the folder is missing or closed to us, or the path is a folder.
     """
+    if path is None:
+        return
     if path.is_dir():
         raise InputError(f"{what} path {str(path)!r} is a folder; name a file in it")
     if not path.parent.is_dir():

@@ -71,7 +71,6 @@ class MeteredEngine:
         tokens = self.engine.count(prompt)
         grant = await call.reserve(tokens, least=tokens)
         try:
-            call.check_time(self.clock())
             async with call.within(self.clock()):
                 inner = await self.engine.open(
                     prompt, path=path, priority=priority, adapter=adapter
@@ -83,17 +82,11 @@ class MeteredEngine:
         return MeteredBranch(inner, self)
 
     async def reopen(
-        self,
-        prompt: Prompt,
-        standing: Standing,
-        *,
-        priority: int = 0,
-        adapter: str | None = None,
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
     ) -> MeteredBranch:
         """What is given again was paid for once: it is recorded, but no budget counts it."""
         path = standing.path
         call = Call(meter=self.meter, account=self.account, path=path, sequence=0, kind="reopen")
-        call.check_time(self.clock())
         async with call.within(self.clock()):
             inner = await self.engine.reopen(prompt, standing, priority=priority, adapter=adapter)
         call.settle(None, inner.usage, {})
@@ -156,8 +149,7 @@ class MeteredBranch(Leaving):
         return self._inner.resent
 
     def fork(self, n: int, *, name: str | None = None) -> list[Branch]:
-        forks = self._inner.fork(n, name=name)
-        return [MeteredBranch(child, self._home) for child in forks]
+        return [MeteredBranch(child, self._home) for child in self._inner.fork(n, name=name)]
 
     def standing(self) -> Standing:
         return self._inner.standing()
@@ -271,13 +263,8 @@ class MeteredBranch(Leaving):
 
     def _call(self, kind: str) -> Call:
         self._sequence += 1
-        return Call(
-            meter=self._home.meter,
-            account=self._home.account,
-            path=self._inner.path,
-            sequence=self._sequence,
-            kind=kind,
-        )
+        home, path, nth = self._home, self._inner.path, self._sequence
+        return Call(meter=home.meter, account=home.account, path=path, sequence=nth, kind=kind)
 
     @asynccontextmanager
     async def _paid(

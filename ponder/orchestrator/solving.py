@@ -5,7 +5,7 @@ thin synchronous one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -122,8 +122,7 @@ class Runtime:
             PonderError: the trace or the searches could not be written.
         """
         for path, what in ((trace, "trace"), (save_search, "search")):
-            if path is not None:
-                check_writable(path, what)
+            check_writable(path, what)
         whole = check(strategy, self._engines)
         asked = begun(
             resume,
@@ -231,29 +230,37 @@ def solve(
         concurrency: engine calls that run at once.
     """
 
-    async def run() -> Result:
-        engines = open_engine() if engine is None else engine
-        runtime = Runtime(
-            engines, equivalence=equivalence or ExactEquivalence(), concurrency=concurrency
+    def ask(runtime: Runtime) -> Awaitable[Result]:
+        return runtime.solve(
+            question,
+            strategy,
+            budget=budget,
+            seed=seed,
+            trace=trace,
+            on_event=on_event,
+            save_search=save_search,
+            resume=resume,
         )
-        try:
-            return await runtime.solve(
-                question,
-                strategy,
-                budget=budget,
-                seed=seed,
-                trace=trace,
-                on_event=on_event,
-                save_search=save_search,
-                resume=resume,
-            )
-        finally:
-            if engine is None:
-                await runtime.close()
 
+    asked = _asked(ask, engine, equivalence or ExactEquivalence(), concurrency)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(run())
+        return asyncio.run(asked)
     with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, run()).result()
+        return thread.submit(asyncio.run, asked).result()
+
+
+async def _asked(
+    ask: Callable[[Runtime], Awaitable[Result]],
+    engine: Engine | Mapping[str, Engine] | None,
+    equivalence: Equivalence,
+    concurrency: int,
+) -> Result:
+    engines = open_engine() if engine is None else engine
+    runtime = Runtime(engines, equivalence=equivalence, concurrency=concurrency)
+    try:
+        return await ask(runtime)
+    finally:
+        if engine is None:
+            await runtime.close()

@@ -252,12 +252,7 @@ class Engine(Protocol):
         ...
 
     async def reopen(
-        self,
-        prompt: Prompt,
-        standing: Standing,
-        *,
-        priority: int = 0,
-        adapter: str | None = None,
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
     ) -> Branch:
         """A branch that stands where another one stood, and goes on as that one would have; it is
         nobody's fork. All its tokens are charged as prompt.

@@ -94,12 +94,7 @@ class LocalEngine:
         return await self.reopen(prompt, Standing(path=path), priority=priority, adapter=adapter)
 
     async def reopen(
-        self,
-        prompt: Prompt,
-        standing: Standing,
-        *,
-        priority: int = 0,
-        adapter: str | None = None,
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
     ) -> LocalBranch:
         if adapter is not None:
             raise CapabilityError(

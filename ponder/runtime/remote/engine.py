@@ -74,12 +74,7 @@ class RemoteEngine:
         return await self.reopen(prompt, Standing(path=path), priority=priority, adapter=adapter)
 
     async def reopen(
-        self,
-        prompt: Prompt,
-        standing: Standing,
-        *,
-        priority: int = 0,
-        adapter: str | None = None,
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
     ) -> RemoteBranch:
         """Charged with the first call, as all that is sent is."""
         if adapter is not None:

@@ -75,12 +75,7 @@ class RecordingEngine:
         return await self._opened(work, asked, prompt, adapter, Standing(path=path))
 
     async def reopen(
-        self,
-        prompt: Prompt,
-        standing: Standing,
-        *,
-        priority: int = 0,
-        adapter: str | None = None,
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
     ) -> RecordingBranch:
         work = self.engine.reopen(prompt, standing, priority=priority, adapter=adapter)
         asked = reopening(prompt, standing, adapter)

@@ -59,12 +59,7 @@ class ReplayEngine:
         return await self._opened(asked, prompt, adapter, Standing(path=path))
 
     async def reopen(
-        self,
-        prompt: Prompt,
-        standing: Standing,
-        *,
-        priority: int = 0,
-        adapter: str | None = None,
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
     ) -> ReplayBranch:
         asked = reopening(prompt, standing, adapter)
         return await self._opened(asked, prompt, adapter, standing)

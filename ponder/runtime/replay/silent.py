@@ -29,12 +29,7 @@ class SilentEngine:
         self._refuse(f"open branch {path}")
 
     async def reopen(
-        self,
-        prompt: Prompt,
-        standing: Standing,
-        *,
-        priority: int = 0,
-        adapter: str | None = None,
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
     ) -> Branch:
         self._refuse(f"open branch {standing.path}")
 

@@ -89,12 +89,7 @@ class VllmEngine:
         return await self.reopen(prompt, Standing(path=path), priority=priority, adapter=adapter)
 
     async def reopen(
-        self,
-        prompt: Prompt,
-        standing: Standing,
-        *,
-        priority: int = 0,
-        adapter: str | None = None,
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
     ) -> VllmBranch:
         """One that fills the context is refused: vLLM takes no prompt without room for a token."""
         if adapter is not None and adapter not in self._adapters:

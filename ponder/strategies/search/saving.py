@@ -43,8 +43,7 @@ class SavedSearch:
 
 def encoded(value: Any) -> Any:  # Any: a dataclass; JSON values
     """As JSON values."""
-    kind: Any = type(value)
-    return _adapter(kind).dump_python(value, mode="json")
+    return _adapter(cast(Any, type(value))).dump_python(value, mode="json")
 
 
 def decoded(kind: type[T], data: object) -> T:

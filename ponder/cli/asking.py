@@ -10,7 +10,9 @@ import typer
 
 from ponder.cli.engines import asked_engines, kept, opened, opening
 from ponder.cli.options import (
+    AnyStrategy,
     AsJson,
+    Asked,
     BaseUrl,
     BudgetSeconds,
     BudgetTokens,
@@ -21,15 +23,17 @@ from ponder.cli.options import (
     Probe,
     Record,
     Replay,
+    Resume,
+    SaveSearch,
     Strategy,
     Weights,
 )
+from ponder.cli.resuming import DEFAULT, asked_for, budget_of, end_as_interrupted, searching
 from ponder.cli.terminal import (
     bar,
     print_json,
     print_report,
     resumable,
-    standard_input,
     tally,
 )
 
@@ -39,8 +43,8 @@ if TYPE_CHECKING:
 
 
 def solve(
-    question: Annotated[str, typer.Argument(help="What to answer; - reads standard input.")],
-    strategy: Strategy = "self_consistency",
+    question: Asked = None,
+    strategy: AnyStrategy = None,
     model: Model = "embedded",
     engine: Engines = None,
     weights: Weights = "float32",
@@ -53,20 +57,21 @@ def solve(
     trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
     record: Record = None,
     replay: Replay = None,
+    save_search: SaveSearch = None,
+    resume: Resume = None,
     concurrency: Concurrency = 64,
     as_json: AsJson = False,
 ) -> None:
-    """Answer one question."""
-    from ponder.orchestrator import Budget, load_strategy, result_data, result_line
-    from ponder.verifiers import Question
+    """Answer one question; with --save-search, a stopped search goes on by --resume."""
+    from ponder.orchestrator import result_data, result_line
 
-    expression = load_strategy(strategy)
+    put, expression = asked_for(question, strategy, resume)
     asked = asked_engines(model, base_url, engine, expression)
     making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
-    budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
-    put = Question(text=standard_input() if question == "-" else question)
+    budget = budget_of(budget_tokens, budget_seconds)
 
     async def run() -> Result:
+        end_as_interrupted()
         async with opened(asked, making, concurrency) as runtime:
             with bar("thinking", runtime.plan(expression, put).total.calls) as advance:
                 return await runtime.solve(
@@ -76,11 +81,15 @@ def solve(
                     seed=seed,
                     trace=trace,
                     on_event=lambda e: advance("thinking") if e["event"] == "call" else None,
+                    save_search=save_search,
+                    resume=resume,
                 )
 
-    result = asyncio.run(run())
+    with searching(save_search):
+        result = asyncio.run(run())
     if as_json:
-        print_json({"strategy": strategy, "model": model, **result_data(result)})
+        label = strategy or (str(resume) if resume else DEFAULT)
+        print_json({"strategy": label, "model": model, **result_data(result)})
     else:
         typer.echo(result.text)
         typer.echo(result_line(result), err=True)

@@ -60,5 +60,21 @@ Replay = Annotated[
         help="Serve calls from this file; no model is opened, and what is not there is refused."
     ),
 ]
+SaveSearch = Annotated[
+    Path | None, typer.Option(help="Keep here what searches have come to, however it ends.")
+]
+Resume = Annotated[
+    Path | None, typer.Option(help="Go on from such a file: its question, strategy and seed.")
+]
+Asked = Annotated[
+    str | None,
+    typer.Argument(help="What to answer; - reads standard input. With --resume, none."),
+]
+AnyStrategy = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy", "-s", help="As a preset or YAML file; self_consistency, or the resumed one."
+    ),
+]
 Concurrency = Annotated[int, typer.Option(help="Engine calls under way at once.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

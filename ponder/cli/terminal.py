@@ -38,7 +38,7 @@ def resumable(out: Path | None) -> Generator[None]:
         yield
     except KeyboardInterrupt:
         kept = f"what is finished is in {out}; the same command goes on from there"
-        typer.echo(f"interrupted; {kept if out else 'without --out nothing is kept'}", err=True)
+        tell(f"interrupted; {kept if out else 'without --out nothing is kept'}")
         raise
 
 

@@ -51,6 +51,7 @@ from ponder.orchestrator.presets import PRESETS, Preset
 from ponder.orchestrator.recount import recompute
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
 from ponder.orchestrator.rewriting import rewritten
+from ponder.orchestrator.saving import SavedRun, read_search
 from ponder.orchestrator.schema import json_schema
 from ponder.orchestrator.searches import (
     SearchSettings,
@@ -100,6 +101,7 @@ __all__ = [
     "Preset",
     "Result",
     "Runtime",
+    "SavedRun",
     "SearchSettings",
     "ServerSettings",
     "Spending",
@@ -152,6 +154,7 @@ __all__ = [
     "plan_table",
     "pruned",
     "read_keys",
+    "read_search",
     "read_trace",
     "rebase",
     "recompute",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ponder.orchestrator.channel import closing
-from ponder.orchestrator.ledger import Account, Grant, Ledger
+from ponder.orchestrator.ledger import Account, Grant, Ledger, Spent
 from ponder.orchestrator.recorder import Recorder
 from ponder.runtime import (
     Branch,
@@ -85,6 +85,7 @@ class Call:
     @asynccontextmanager
     async def within(self, now: float) -> AsyncGenerator[None]:
         """The budget's time, for a call that leaves no other event when it is over."""
+        self.check_time(now)
         try:
             async with time_limit(self.meter.seconds, now):
                 yield
@@ -92,8 +93,12 @@ class Call:
             self._refused(error)
             raise
 
-    def settle(self, grant: Grant, used: Usage, told: dict[str, Any]) -> None:
-        self.meter.ledger.settle(grant, self.account, used)
+    def settle(self, grant: Grant | None, used: Usage, told: dict[str, Any]) -> None:
+        """Pay out of a grant; without one, beside the budget."""
+        if grant is None:
+            self.meter.ledger.note(self.account, Spent(usage=used))
+        else:
+            self.meter.ledger.settle(grant, self.account, used)
         usage = {
             "prompt": used.prompt,
             "cached": used.cached,

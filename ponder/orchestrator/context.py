@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 
 from ponder.orchestrator.calls import Meter
 from ponder.orchestrator.ledger import Account
 from ponder.orchestrator.metered import MeteredEngine
+from ponder.orchestrator.saving import SavedNode, Saver
 from ponder.runtime import Branch, BranchPath, Engine, InputError, unknown
 from ponder.strategies import Answer, Item, Purpose
 from ponder.verifiers import (
@@ -38,6 +39,9 @@ class Run:
     streaming: bool
     order: Mapping[str, int]
     """Nodes in reading order."""
+    saver: Saver
+    before: dict[str, SavedNode]
+    """What nodes saved in the run that this one goes on from, until they take it up."""
     seen: dict[Place, tuple[int, Candidate]] = field(
         default_factory=dict[Place, tuple[int, Candidate]]
     )
@@ -109,6 +113,24 @@ class NodeContext:
 
     def shadow(self, branch: Branch, *, engine: str = "policy") -> Branch:
         return self.run.metered(self.node, engine, "verifier").lent(branch)
+
+    def save(self, progress: Callable[[], object]) -> None:
+        self.run.saver.save(self.node, progress)
+
+    def resumed(self) -> object | None:
+        found = self.run.before.pop(self.node, None)
+        if found is None:
+            return None
+        ledger = self.run.meter.ledger
+        for account, spent in found.paid:
+            ledger.paid_before(account, spent, binds=not self.streaming)
+        for account, spent in found.beside:
+            ledger.note(account, spent)
+        for account, spent in (*found.paid, *found.beside):
+            who = {"role": account.role, "purpose": account.purpose}
+            self.record("spent", **who, calls=spent.calls, usage=asdict(spent.usage))
+        progress: object = found.progress
+        return progress
 
     def record(self, event: str, **fields: object) -> None:
         self.run.meter.recorder.decision(self.node, event, fields)

@@ -61,15 +61,26 @@ class Ledger:
         self._budget = budget
         self._outstanding = 0
         self._waiting: deque[_Request] = deque()
-        self._spent: dict[Account, Spent] = {}
+        self._paid: dict[Account, Spent] = {}
+        self._beside: dict[Account, Spent] = {}
 
     @property
-    def spent(self) -> Mapping[Account, Spent]:
-        return self._spent
+    def paid(self) -> Mapping[Account, Spent]:
+        """Out of the budget."""
+        return self._paid
+
+    @property
+    def beside(self) -> Mapping[Account, Spent]:
+        """What no budget counts."""
+        return self._beside
 
     def total(self, purpose: Purpose | None = None) -> Spent:
         return sum(
-            (s for a, s in self._spent.items() if purpose in (None, a.purpose)),
+            (
+                spent
+                for account, spent in (*self._paid.items(), *self._beside.items())
+                if purpose in (None, account.purpose)
+            ),
             Spent(),
         )
 
@@ -93,9 +104,22 @@ class Ledger:
 
     def settle(self, grant: Grant, account: Account, used: Usage) -> None:
         """Pay what was used; the rest of the grant is free again."""
-        before = self._spent.get(account, Spent())
-        self._spent[account] = Spent(calls=before.calls + grant.calls, usage=before.usage + used)
+        spent = Spent(calls=grant.calls, usage=used)
+        self._paid[account] = self._paid.get(account, Spent()) + spent
         self._give_back(grant.tokens - used.tokens, 0)
+
+    def note(self, account: Account, spent: Spent) -> None:
+        """What no budget counts."""
+        self._beside[account] = self._beside.get(account, Spent()) + spent
+
+    def paid_before(self, account: Account, spent: Spent, *, binds: bool) -> None:
+        """What an earlier part of this run paid out of the same budget. One that cannot bind is not
+        asked: what was drawn in vain and is drawn again may not make it.
+        """
+        self._paid[account] = self._paid.get(account, Spent()) + spent
+        if binds:
+            self._tokens -= spent.usage.tokens
+            self._calls -= spent.calls
 
     def release(self, grant: Grant) -> None:
         """Give back a grant of which nothing was used."""

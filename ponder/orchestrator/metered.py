@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ponder.orchestrator.calls import (
     Call,
@@ -34,6 +33,7 @@ from ponder.runtime import (
     Engine,
     EngineStats,
     InputError,
+    Leaving,
     Logits,
     Pooling,
     Prompt,
@@ -41,6 +41,7 @@ from ponder.runtime import (
     Scored,
     Segment,
     SpliceMode,
+    Standing,
     Tokens,
     Usage,
 )
@@ -71,7 +72,6 @@ class MeteredEngine:
         tokens = self.engine.count(prompt)
         grant = await call.reserve(tokens, least=tokens)
         try:
-            call.check_time(self.clock())
             async with call.within(self.clock()):
                 inner = await self.engine.open(
                     prompt, path=path, priority=priority, adapter=adapter
@@ -80,6 +80,17 @@ class MeteredEngine:
             self.meter.ledger.release(grant)
             raise
         call.settle(grant, inner.usage, {})
+        return MeteredBranch(inner, self)
+
+    async def reopen(
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
+    ) -> MeteredBranch:
+        """What is given again was paid for once: it is recorded, but no budget counts it."""
+        path = standing.path
+        call = Call(meter=self.meter, account=self.account, path=path, sequence=0, kind="reopen")
+        async with call.within(self.clock()):
+            inner = await self.engine.reopen(prompt, standing, priority=priority, adapter=adapter)
+        call.settle(None, inner.usage, {})
         return MeteredBranch(inner, self)
 
     def count(self, prompt: Prompt) -> int:
@@ -110,7 +121,7 @@ class MeteredEngine:
         return min(ends) + self.started if ends else None
 
 
-class MeteredBranch:
+class MeteredBranch(Leaving):
     """A branch that pays for what it does."""
 
     __slots__ = ("_home", "_inner", "_sequence")
@@ -145,8 +156,12 @@ class MeteredBranch:
     def resent(self) -> int:
         return self._inner.resent
 
-    def fork(self, n: int, first: int = 0) -> list[Branch]:
-        return [MeteredBranch(child, self._home) for child in self._inner.fork(n, first)]
+    def fork(self, n: int, first: int = 0, *, name: str | None = None) -> list[Branch]:
+        forks = self._inner.fork(n, first, name=name)
+        return [MeteredBranch(child, self._home) for child in forks]
+
+    def standing(self) -> Standing:
+        return self._inner.standing()
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         call = self._call("extend")
@@ -241,17 +256,6 @@ class MeteredBranch:
         self._home.meter.branches.discard(self._inner)
         self._inner.close()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     @staticmethod
     def inside(others: Sequence[Branch]) -> list[Branch]:
         inner = [other._inner for other in others if isinstance(other, MeteredBranch)]
@@ -261,13 +265,8 @@ class MeteredBranch:
 
     def _call(self, kind: str) -> Call:
         self._sequence += 1
-        return Call(
-            meter=self._home.meter,
-            account=self._home.account,
-            path=self._inner.path,
-            sequence=self._sequence,
-            kind=kind,
-        )
+        home, path, nth = self._home, self._inner.path, self._sequence
+        return Call(meter=home.meter, account=home.account, path=path, sequence=nth, kind=kind)
 
     @asynccontextmanager
     async def _paid(

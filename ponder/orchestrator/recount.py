@@ -13,7 +13,7 @@ from ponder.runtime import Finish, Usage
 def recompute(events: Iterable[Event]) -> Numbers:
     """From every event but the result's own."""
     kept = [event for event in events if event["event"] != "result"]
-    calls = [event for event in kept if event["event"] == "call"]
+    calls = [event for event in kept if event["event"] in ("call", "spent")]
     answers = [event for event in kept if event["event"] == "answer"]
     answer: Event = answers[-1] if answers else {"text": None, "confidence": None}
     return Numbers(
@@ -21,7 +21,7 @@ def recompute(events: Iterable[Event]) -> Numbers:
         confidence=answer["confidence"],
         status=Status.EXHAUSTED if any(map(exhausts, kept)) else Status.COMPLETE,
         usage=Spending(policy=_used(calls, "policy"), verifier=_used(calls, "verifier")),
-        calls=sum(event["kind"] in COUNTED for event in calls),
+        calls=sum(e["calls"] if e["event"] == "spent" else e["kind"] in COUNTED for e in calls),
         seconds=max((event["at"] for event in kept if "at" in event), default=0.0),
     )
 

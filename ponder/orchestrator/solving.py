@@ -5,8 +5,7 @@ thin synchronous one.
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,14 +14,16 @@ from ponder.orchestrator.calls import Meter
 from ponder.orchestrator.checking import check
 from ponder.orchestrator.context import Run
 from ponder.orchestrator.expression import Expression
+from ponder.orchestrator.files import check_writable
 from ponder.orchestrator.flow import cause, execute
 from ponder.orchestrator.ledger import Ledger
 from ponder.orchestrator.naming import name_of, nodes
 from ponder.orchestrator.planning import Plan, by_role, plan
 from ponder.orchestrator.recorder import OnEvent, Recorder
 from ponder.orchestrator.result import Result
-from ponder.orchestrator.summary import summary
-from ponder.orchestrator.trace import check_writable
+from ponder.orchestrator.saving import SavedRun, Saver, begun
+from ponder.orchestrator.summary import summary, written
+from ponder.orchestrator.trace import Event
 from ponder.runtime import Engine, InputError, PonderError, open_engine
 from ponder.verifiers import Equivalence, ExactEquivalence, Question
 
@@ -100,37 +101,40 @@ class Runtime:
         seed: int | None = None,
         trace: Path | None = None,
         on_event: OnEvent | None = None,
+        save_search: Path | None = None,
+        resume: Path | None = None,
     ) -> Result:
         """Answer one question.
 
         Args:
             question: what to answer.
             strategy: how.
-            budget: what this question may cost; None is no limit.
-            seed: None draws one; the result says which.
+            budget: what this question may cost; None is no limit, or the resumed run's.
+            seed: None draws one, or takes the resumed run's; the result says which.
             trace: where to write the trace, as JSON lines.
             on_event: told each event when it happens, in that order.
+            save_search: where to keep what the searches have come to (docs/search.md).
+            resume: such a file, from which its searches go on.
 
         Raises:
             InputError: something given cannot be used; no token was spent.
             ModelError: an engine failed; every branch is closed.
-            PonderError: the trace could not be written.
+            PonderError: the trace or the searches could not be written.
         """
-        asked = Question(text=question) if isinstance(question, str) else question
-        if trace is not None:
-            check_writable(trace)
-        whole, limits = check(strategy, self._engines), budget or Budget()
-        run = self._begin(asked, strategy, whole, limits, seed, on_event)
-        failure: BaseException | None = None
-        try:
-            await execute(run, whole)
-        except BaseExceptionGroup as group:
-            failure = cause(group)
-        finally:
-            run.meter.close()
-        if failure is not None:
-            raise failure
-        result = summary(run, strategy, limits)
+        for path, what in ((trace, "trace"), (save_search, "search")):
+            check_writable(path, what)
+        whole = check(strategy, self._engines)
+        asked = begun(
+            resume,
+            question=Question(text=question) if isinstance(question, str) else question,
+            strategy=written(strategy),
+            engines=self.models,
+            seed=seed,
+            budget=budget,
+        )
+        run = self._begin(asked, strategy, whole, on_event, save_search)
+        await _executed(run, whole)
+        result = summary(run, strategy, asked.budget)
         if trace is not None:
             try:
                 result.trace.write(trace)
@@ -141,26 +145,34 @@ class Runtime:
 
     def _begin(
         self,
-        question: Question,
+        asked: SavedRun,
         strategy: Expression,
         whole: Expression,
-        budget: Budget,
-        seed: int | None,
         on_event: OnEvent | None,
+        save_search: Path | None,
     ) -> Run:
+        question, budget = asked.question, asked.budget
         order = {name_of(node): place for place, node in enumerate(nodes(whole))}
-        started = {role: engine.clock() for role, engine in self._engines.items()}
+        started = {role: e.clock() - asked.seconds for role, e in self._engines.items()}
         role, clock = next((r, e.clock) for r, e in self._engines.items())
         limited = budget.tokens is not None or budget.calls is not None
+        ledger = Ledger(budget)
+        saver = Saver(save_search, asked, ledger, lambda: clock() - started[role])
+
+        def hear(event: Event) -> None:
+            saver.hear(event)
+            if on_event is not None:
+                on_event(event)
+
         meter = Meter(
-            ledger=Ledger(budget),
+            ledger=ledger,
             slots=self._slots,
-            recorder=Recorder(order, lambda: clock() - started[role], on_event),
+            recorder=Recorder(order, lambda: clock() - started[role], hear),
             seconds=budget.seconds,
         )
         return Run(
             question=question,
-            seed=secrets.randbits(53) if seed is None else seed,
+            seed=asked.seed,
             engines=self._engines,
             started=started,
             meter=meter,
@@ -168,7 +180,23 @@ class Runtime:
             streaming=not limited
             or not plan(strategy, self._engines, question=question, budget=budget).may_bind,
             order=order,
+            saver=saver,
+            before=dict(asked.nodes),
         )
+
+
+async def _executed(run: Run, whole: Expression) -> None:
+    """To the end, or to a failure; branches are closed, and what searches came to is kept."""
+    failure: BaseException | None = None
+    try:
+        await execute(run, whole)
+    except BaseExceptionGroup as group:
+        failure = cause(group)
+    finally:
+        run.meter.close()
+        run.saver.write()
+    if failure is not None:
+        raise failure
 
 
 def solve(
@@ -181,6 +209,8 @@ def solve(
     seed: int | None = None,
     trace: Path | None = None,
     on_event: OnEvent | None = None,
+    save_search: Path | None = None,
+    resume: Path | None = None,
     concurrency: int = 64,
 ) -> Result:
     """`Runtime.solve` for callers that are not async; works inside a running loop, on a thread of
@@ -191,29 +221,46 @@ def solve(
         strategy: how.
         engine: one, or several by role; None opens the embedded model for this one call.
         equivalence: says which answers are the same; None compares their canonical texts.
-        budget: what it may cost; None is no limit.
-        seed: None draws one; the result says which.
+        budget: what it may cost; None is no limit, or the resumed run's.
+        seed: None draws one, or takes the resumed run's; the result says which.
         trace: where to write the trace, as JSON lines.
         on_event: told each event when it happens.
+        save_search: where to keep what the searches have come to (docs/search.md).
+        resume: such a file, from which its searches go on.
         concurrency: engine calls that run at once.
     """
 
-    async def run() -> Result:
-        engines = open_engine() if engine is None else engine
-        runtime = Runtime(
-            engines, equivalence=equivalence or ExactEquivalence(), concurrency=concurrency
+    def ask(runtime: Runtime) -> Awaitable[Result]:
+        return runtime.solve(
+            question,
+            strategy,
+            budget=budget,
+            seed=seed,
+            trace=trace,
+            on_event=on_event,
+            save_search=save_search,
+            resume=resume,
         )
-        try:
-            return await runtime.solve(
-                question, strategy, budget=budget, seed=seed, trace=trace, on_event=on_event
-            )
-        finally:
-            if engine is None:
-                await runtime.close()
 
+    asked = _asked(ask, engine, equivalence or ExactEquivalence(), concurrency)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(run())
+        return asyncio.run(asked)
     with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, run()).result()
+        return thread.submit(asyncio.run, asked).result()
+
+
+async def _asked(
+    ask: Callable[[Runtime], Awaitable[Result]],
+    engine: Engine | Mapping[str, Engine] | None,
+    equivalence: Equivalence,
+    concurrency: int,
+) -> Result:
+    engines = open_engine() if engine is None else engine
+    runtime = Runtime(engines, equivalence=equivalence, concurrency=concurrency)
+    try:
+        return await ask(runtime)
+    finally:
+        if engine is None:
+            await runtime.close()

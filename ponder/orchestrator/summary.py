@@ -53,7 +53,7 @@ def header(run: Run, strategy: Expression, budget: Budget) -> Event:
         "format": FORMAT,
         "ponder": _version(),
         "question": asdict(run.question),
-        "strategy": _written(strategy),
+        "strategy": written(strategy),
         "seed": run.seed,
         "engines": {role: engine.name for role, engine in run.engines.items()},
         "budget": asdict(budget),
@@ -76,8 +76,8 @@ def _version() -> str:
 
 
 @lru_cache(maxsize=256)
-def _written(strategy: Expression) -> str:
-    """As YAML; methods of the user's own have no name there, so then as Python."""
+def written(strategy: Expression) -> str:
+    """A strategy as YAML; methods of the user's own have no name there, so then as Python."""
     try:
         return to_yaml(strategy)
     except InputError:

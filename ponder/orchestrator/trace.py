@@ -7,14 +7,13 @@ recomputed from the events between (`recount`). Knows how traces are kept, not w
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ponder.runtime import InputError, PonderError
+from ponder.orchestrator.files import write_whole
+from ponder.runtime import InputError
 
 Event = Mapping[str, Any]
 """Values are JSON values; the shape is told by `event`."""
@@ -36,37 +35,6 @@ class Trace:
             PonderError: the system refused; the text says why.
         """
         write_whole(path, self.jsonl(), "trace")
-
-
-def write_whole(path: Path, text: str, what: str) -> None:
-    """All or nothing. Raises `PonderError` where the system refuses; it says why."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise PonderError(
-            f"no {what} could be written to {str(path)!r}: {error.strerror or error}; make room "
-            "or give another place, then run again: what was written before is whole"
-        ) from error
-
-
-def check_writable(path: Path, what: str = "trace") -> None:
-    """Refuse a place nothing can be written to, before a token is spent.
-
-    Raises:
-        InputError: the folder is missing or closed to us, or the path is a folder.
-    """
-    if path.is_dir():
-        raise InputError(f"{what} path {str(path)!r} is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise InputError(f"{what} path {str(path)!r}: its folder does not exist; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{what} path {str(path)!r}: its folder cannot be written to")
 
 
 def read_trace(path: Path) -> Trace:

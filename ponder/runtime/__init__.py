@@ -22,6 +22,7 @@ from ponder.runtime.replay.silent import SilentEngine
 from ponder.runtime.runners.choice import Platform, describe_platform
 from ponder.runtime.scripted import ScriptedEngine
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Leaving, Standing
 from ponder.runtime.stats import EngineStats, EngineTime
 from ponder.runtime.tool_calls import OPENING, without_calls
 from ponder.runtime.values import (
@@ -59,6 +60,7 @@ __all__ = [
     "Finish",
     "InputError",
     "KnownModel",
+    "Leaving",
     "LoadedModel",
     "Logits",
     "Message",
@@ -77,6 +79,7 @@ __all__ = [
     "Segment",
     "SilentEngine",
     "SpliceMode",
+    "Standing",
     "Tokens",
     "ToolCall",
     "Usage",

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Standing
 from ponder.runtime.stats import EngineStats
 from ponder.runtime.values import (
     Capabilities,
@@ -64,9 +65,25 @@ class Branch(Protocol):
         """Tokens of the past that each call charges again: 0 where the engine keeps KV."""
         ...
 
-    def fork(self, n: int, first: int = 0) -> Sequence[Branch]:
-        """`n` children that share this branch's past; child `i` has path
-        `(..., fork ordinal, first + i)`. Nothing is copied.
+    def fork(self, n: int, first: int = 0, *, name: str | None = None) -> Sequence[Branch]:
+        """`n` children that share this branch's past; child `i` has path `(..., name, first + i)`.
+        Nothing is copied.
+
+        Args:
+            n: at least 1.
+            first: number of the first child.
+            name: of this fork; None takes the number of forks without a name so far. Children of
+                equal paths draw alike, so whoever gives names gives each once.
+        """
+        ...
+
+    def standing(self) -> Standing:
+        """What `Engine.reopen` takes to open it again, here or elsewhere; told of a closed branch,
+        too.
+
+        Raises:
+            InputError: tokens alone do not define it: its prompt was edited, KV was kept across an
+                edit, or it shares others.
         """
         ...
 
@@ -238,6 +255,19 @@ class Engine(Protocol):
             CapabilityError: `adapter` is given and this engine has none by that name; or the prompt
                 is token ids and this engine has none.
             InputError: a token id is none of the model's.
+        """
+        ...
+
+    async def reopen(
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
+    ) -> Branch:
+        """A branch that stands where another one stood, and goes on as that one would have; it is
+        nobody's fork. All its tokens are charged as prompt.
+
+        Raises:
+            ContextOverflow: there are more tokens than the context holds.
+            CapabilityError: as `open` does.
+            InputError: the tokens are not this model's.
         """
         ...
 

@@ -48,11 +48,6 @@ class Gate:
         finally:
             self._busy = False
 
-    def check_forks(self, n: int) -> None:
-        self.check("fork")
-        if n < 1:
-            raise InputError(f"fork into {n!r} branches; it must be at least 1")
-
     def check_rewind(self, to: int, most: int) -> None:
         self.check("rewind")
         if not 1 <= to <= most:

@@ -15,6 +15,7 @@ from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
 from ponder.runtime.script import VOCABULARY, Script, arithmetic, render, spell
 from ponder.runtime.scripted_branch import ScriptedBranch
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.stats import EngineStats, EngineTime
 from ponder.runtime.tokens import check_ids
 from ponder.runtime.values import (
@@ -70,6 +71,11 @@ class ScriptedEngine:
     async def open(
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
     ) -> ScriptedBranch:
+        return await self.reopen(prompt, Standing(path=path), priority=priority, adapter=adapter)
+
+    async def reopen(
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
+    ) -> ScriptedBranch:
         if adapter is not None:
             raise CapabilityError(
                 f"engine {self.name!r} has no adapter {adapter!r}; open without one"
@@ -81,12 +87,21 @@ class ScriptedEngine:
                 f"the prompt has {len(tokens)} tokens; {self.name!r} holds "
                 f"{self.context_length}, one of them for the reply: shorten it"
             )
+        standing.check(len(tokens), vocabulary=VOCABULARY, context=self.context_length)
         self.check_open()
-        charge = Usage(prompt=len(tokens))
+        charge = Usage(prompt=len(tokens) + len(standing.tokens))
         self.charge(charge)
         self._opened += 1
-        flat, tools = isinstance(prompt, Tokens), offers_tools(prompt)
-        return ScriptedBranch(self, path, tokens, len(tokens), charge, flat=flat, tools=tools)
+        return ScriptedBranch(
+            self,
+            Origin(standing.path, tuple(tokens), standing.forks),
+            [*tokens, *standing.tokens],
+            len(tokens),
+            charge,
+            own=standing.own,
+            flat=isinstance(prompt, Tokens),
+            tools=offers_tools(prompt),
+        )
 
     def count(self, prompt: Prompt) -> int:
         return len(self.encode(prompt))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ponder.runtime.confidence import check_confidence, confidence_of
 from ponder.runtime.errors import (
@@ -17,7 +16,7 @@ from ponder.runtime.errors import (
 )
 from ponder.runtime.gate import Gate
 from ponder.runtime.script import END, VOCABULARY, next_token, parted, pick, spell, truncate
-from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Leaving, Origin, Standing
 from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.tool_calls import with_calls
 from ponder.runtime.values import (
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from ponder.runtime.scripted import ScriptedEngine
 
 
-class ScriptedBranch:
+class ScriptedBranch(Leaving):
     """A `Branch` of a `ScriptedEngine`: a list of code points."""
 
     resent = 0
@@ -45,27 +44,28 @@ class ScriptedBranch:
     def __init__(
         self,
         engine: ScriptedEngine,
-        path: BranchPath,
+        origin: Origin,
         tokens: list[int],
         prompt_length: int,
         charge: Usage,
         parent: ScriptedBranch | None = None,
         *,
+        own: int = 0,
         flat: bool = False,
         tools: bool = False,
     ) -> None:
         """A `flat` one was given tokens, which do not say where a prompt ends: a reply begins where
         the last assistant's turn does. With `tools` on offer, calls are read out of replies.
         """
-        self.path = path
+        self.path = origin.path
         self.usage = charge
+        self._origin = origin
         self._engine = engine
         self._tokens = tokens
         self._prompt = prompt_length
-        self._forks = 0
         self._parent = parent
-        self._own = len(tokens) if parent else 0
-        self._gate = Gate(path, engine.name, engine.check_open)
+        self._own = own
+        self._gate = Gate(self.path, engine.name, engine.check_open)
         self.pin, self.unpin = self._gate.pin, self._gate.unpin
         self._flat: bool = parent._flat if parent else flat
         self._tools: bool = parent._tools if parent else tools
@@ -83,20 +83,19 @@ class ScriptedBranch:
     def text(self) -> str:
         return spell(self._tokens[self._prompt :])
 
-    def fork(self, n: int, first: int = 0) -> list[ScriptedBranch]:
-        self._gate.check_forks(n)
-        ordinal, self._forks = self._forks, self._forks + 1
+    def fork(self, n: int, first: int = 0, *, name: str | None = None) -> list[ScriptedBranch]:
+        self._gate.check("fork")
+        own = len(self._tokens)
         return [
             ScriptedBranch(
-                self._engine,
-                self.path.child(ordinal, i),
-                list(self._tokens),
-                self._prompt,
-                Usage(),
-                self,
+                self._engine, origin, list(self._tokens), self._prompt, Usage(), self, own=own
             )
-            for i in range(first, first + n)
+            for origin in self._origin.fork(n, first, name)
         ]
+
+    def standing(self) -> Standing:
+        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt :]
+        return self._origin.standing(tuple(prompt), said, self._own)
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         async for delta in self.stream(params, deadline=deadline):
@@ -240,17 +239,6 @@ class ScriptedBranch:
     def close(self) -> None:
         if self._gate.close():
             self._engine.adopt(-1)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _put(self, start: int, tokens: Sequence[int], action: str) -> None:
         """These tokens in place of all from `start` on."""

@@ -8,7 +8,7 @@ given are metered.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Literal, Protocol
@@ -117,6 +117,21 @@ class Context(Protocol):
     def shadow(self, branch: Branch, *, engine: str = "policy") -> Branch:
         """A fork of a branch of that role's engine, for a verifier to read: what is done with it
         is the verifier's to pay.
+        """
+        ...
+
+    def save(self, progress: Callable[[], object]) -> None:
+        """Tell how to save this node's progress from here on.
+
+        Args:
+            progress: gives JSON values, from which `resumed` goes on as if nothing had happened;
+                called now, later, or never, and until `save` is called again.
+        """
+        ...
+
+    def resumed(self) -> object | None:
+        """What this node saved in the run that this one goes on from; None where it begins. To be
+        asked once, before anything is spent: what that run had spent on it is charged now.
         """
         ...
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, Engine, Message, Scored, Usage
+from ponder.runtime import Branch, BranchPath, Engine, Message, Scored, Standing, Usage
 from ponder.verifiers.api import Question, Verdict
 from ponder.verifiers.phases import Unjudged, closed, forked, phase, shown, then, unjudged
 
@@ -39,8 +39,10 @@ class LabelReward:
     path: BranchPath
     labels: Labels
 
-    async def open(self, question: Question) -> Branch:
+    async def open(self, question: Question, at: Standing | None = None) -> Branch:
         turns = (*question.history, Message(role="user", content=question.text))
+        if at is not None:
+            return await self.engine.reopen(turns, at)
         return await self.engine.open(turns, path=self.path)
 
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:

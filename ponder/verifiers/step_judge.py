@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, Engine, Message, Sampling, Segment, Usage
+from ponder.runtime import Branch, BranchPath, Engine, Message, Sampling, Segment, Standing, Usage
 from ponder.verifiers.api import Question, Verdict
 from ponder.verifiers.phases import Unjudged, closed, forked, phase, shown, then, unjudged
 from ponder.verifiers.wording import STEP, read_rating
@@ -22,8 +22,10 @@ class StepJudge:
     engine: Engine
     path: BranchPath
 
-    async def open(self, question: Question) -> Branch:
+    async def open(self, question: Question, at: Standing | None = None) -> Branch:
         turns = (*question.history, Message(role="user", content=question.text))
+        if at is not None:
+            return await self.engine.reopen(turns, at)
         return await self.engine.open(turns, path=self.path)
 
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ponder.runtime import Branch
+from ponder.runtime import Branch, Standing
 from ponder.verifiers.api import Question, Verdict
 
 
 class StepVerifier(Protocol):
-    async def open(self, question: Question) -> Branch:
-        """A shadow of no steps yet.
+    async def open(self, question: Question, at: Standing | None = None) -> Branch:
+        """A shadow of no steps yet, or one that stands where another stood.
 
         Raises:
             BudgetExceeded: not even the question could be shown.

@@ -37,6 +37,7 @@ from ponder.runtime import (
     ScriptedEngine,
     Segment,
     SpliceMode,
+    Standing,
     ToolCall,
     Usage,
 )
@@ -104,7 +105,7 @@ def test_scores_and_capabilities_come_back_whole() -> None:
 @given(st.lists(st.tuples(*[st.integers(0, 9)] * 3), max_size=5))
 def test_borders_follow_edits(edits: list[tuple[int, int, int]]) -> None:
     """Against the rule that all engines share."""
-    past = Past.opened("p", None, range(6))
+    past = Past.opened("p", None, range(6), Standing(path=BranchPath(0)))
     prompt = 6
     past.splice(6, 6, [9, 9])
     for start, stop, size in edits:

@@ -34,6 +34,7 @@ class Alone:
     equivalence: Equivalence = field(default_factory=ExactEquivalence)
     verifiers: dict[str, Verifier] = field(default_factory=dict)
     events: list[dict[str, object]] = field(default_factory=list)
+    progress: Callable[[], object] | None = None
 
     @property
     def path(self) -> BranchPath:
@@ -52,6 +53,12 @@ class Alone:
 
     def shadow(self, branch: Branch, *, engine: str = "policy") -> Branch:
         return branch.fork(1)[0]
+
+    def save(self, progress: Callable[[], object]) -> None:
+        self.progress = progress
+
+    def resumed(self) -> object | None:
+        return None
 
     def record(self, event: str, **fields: object) -> None:
         self.events.append({"event": event, **fields})

@@ -14,12 +14,13 @@ from hashlib import sha256
 from html import escape
 from pathlib import Path
 
+from ponder.orchestrator.files import check_writable, write_whole
 from ponder.orchestrator.inspecting.drawing import colour, svg
 from ponder.orchestrator.inspecting.figures import figures
 from ponder.orchestrator.inspecting.folding import MOST, folded, whole
 from ponder.orchestrator.inspecting.forest import GrownTree, forest
 from ponder.orchestrator.inspecting.look import SCRIPT, STYLE
-from ponder.orchestrator.trace import Trace, check_writable, write_whole
+from ponder.orchestrator.trace import Trace
 from ponder.runtime import InputError
 
 FOLD_FROM = 150

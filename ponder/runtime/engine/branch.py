@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from ponder.runtime.confidence import check_confidence
 from ponder.runtime.engine import refusals
@@ -30,6 +28,7 @@ from ponder.runtime.engine.readings import (
 from ponder.runtime.engine.stream import Stream
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.runners.sampler import make_rule
+from ponder.runtime.standing import Leaving, Origin, Standing
 from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.values import (
     Finish,
@@ -44,7 +43,7 @@ from ponder.runtime.values import (
 )
 
 
-class LocalBranch:
+class LocalBranch(Leaving):
     """A `Branch` of a `LocalEngine`.
 
     Closing it while it extends ends the decode with `Finish.CANCELLED`; closing it during any other
@@ -53,7 +52,9 @@ class LocalBranch:
 
     resent = 0
 
-    def __init__(self, handle: Handle, journal: Journal, prompt_length: int, usage: Usage) -> None:
+    def __init__(
+        self, handle: Handle, origin: Origin, journal: Journal, prompt_length: int, usage: Usage
+    ) -> None:
         self.path = handle.path
         self.usage = usage
         self._lane = handle
@@ -62,7 +63,7 @@ class LocalBranch:
         self._context = handle.host.config.context_length
         self._journal = journal
         self._prompt = prompt_length
-        self._forks = 0
+        self._origin = origin
         self._key = handle.path.key()
 
     @property
@@ -77,15 +78,20 @@ class LocalBranch:
     def text(self) -> str:
         return self._tokenizer.decode(self._journal.tokens[self._prompt :])
 
-    def fork(self, n: int, first: int = 0) -> list[LocalBranch]:
+    def fork(self, n: int, first: int = 0, *, name: str | None = None) -> list[LocalBranch]:
         self._lane.check("fork")
-        refusals.check_forks(n)
-        above, self._forks = self.path.child(self._forks), self._forks + 1
-        handles = [Handle(self._lane.host, above.child(first + i), self._lane) for i in range(n)]
+        origins = self._origin.fork(n, first, name)
+        handles = [Handle(self._lane.host, origin.path, self._lane) for origin in origins]
         self._lane.post(self._core.fork, [handle.ident for handle in handles])
         return [
-            LocalBranch(handle, self._journal.fork(), self._prompt, Usage()) for handle in handles
+            LocalBranch(handle, origin, self._journal.fork(), self._prompt, Usage())
+            for handle, origin in zip(handles, origins, strict=True)
         ]
+
+    def standing(self) -> Standing:
+        refusals.check_plain(self.path, self._journal, live=self._lane.live)
+        prompt, said = self._journal.tokens[: self._prompt], self._journal.tokens[self._prompt :]
+        return self._origin.standing(prompt, said, self._journal.own)
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         job = self.begin_decode(params, deadline, announce=False)
@@ -211,17 +217,6 @@ class LocalBranch:
 
     def close(self) -> None:
         self._lane.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def begin_decode(self, params: Sampling, deadline: float | None, *, announce: bool) -> Decode:
         """Start a decode; `end_decode` must follow."""

@@ -30,6 +30,7 @@ from ponder.runtime.models.heads import Head
 from ponder.runtime.runners.api import Runner
 from ponder.runtime.runners.choice import Kernels, WeightFormat, choose_runner
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.stats import EngineStats, EngineTime
 from ponder.runtime.values import Capabilities, Prompt, SpliceMode
 
@@ -90,23 +91,31 @@ class LocalEngine:
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
     ) -> LocalBranch:
         """A branch that starts with `prompt`; a higher `priority` goes first."""
+        return await self.reopen(prompt, Standing(path=path), priority=priority, adapter=adapter)
+
+    async def reopen(
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
+    ) -> LocalBranch:
         if adapter is not None:
             raise CapabilityError(
                 f"engine {self.name!r} has no adapter {adapter!r}; open without one"
             )
         self.thread.check()
         check_chat(prompt, self.capabilities, self.name)
-        tokens = encode_prompt(
-            self.tokenizer, prompt, self.config.context_length, self.config.vocabulary
-        )
-        handle = Handle(self, path, tools=offers_tools(prompt))
+        context, vocabulary = self.config.context_length, self.config.vocabulary
+        given = encode_prompt(self.tokenizer, prompt, context, vocabulary)
+        standing.check(len(given), vocabulary=vocabulary, context=context)
+        tokens = [*given, *standing.tokens]
+        handle = Handle(self, standing.path, tools=offers_tools(prompt))
         job = Prefill(len(tokens), 0, waits=1)
         try:
             await handle.call(partial(self.core.open, handle.ident, tokens, priority, job), job)
         except BaseException:
             handle.close()
             raise
-        return LocalBranch(handle, Journal.of(tokens), len(tokens), job.usage)
+        origin = Origin(standing.path, given, standing.forks)
+        journal = Journal.of(tokens, standing.own)
+        return LocalBranch(handle, origin, journal, len(given), job.usage)
 
     def count(self, prompt: Prompt) -> int:
         return len(self.encode(prompt))

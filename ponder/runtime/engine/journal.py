@@ -107,8 +107,8 @@ class Journal:
         """Where the branch's own tail starts: tokens it had when it was forked."""
 
     @classmethod
-    def of(cls, tokens: Iterable[int]) -> Self:
-        return cls(Past(), tokens, 0)
+    def of(cls, tokens: Iterable[int], own: int = 0) -> Self:
+        return cls(Past(), tokens, own)
 
     @property
     def tail(self) -> list[int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
+from ponder.runtime.engine.journal import Journal
 from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError, unknown
 from ponder.runtime.models.config import ModelConfig
 from ponder.runtime.seeds import BranchPath
@@ -27,9 +28,13 @@ def check_rewind(to: int, length: int) -> None:
         raise InputError(f"rewind to {to!r} tokens; it must be 1 to {length}, all it has")
 
 
-def check_forks(n: int) -> None:
-    if n < 1:
-        raise InputError(f"fork into {n!r} branches; it must be at least 1")
+def check_plain(path: BranchPath, journal: Journal, *, live: bool) -> None:
+    """Raises `InputError` where KV depends on more than tokens."""
+    if live or journal.plain < len(journal.tokens):
+        raise InputError(
+            f"branch {path} shares others, or kept KV across an edit, so its tokens alone do not "
+            "define it; edit with mode REENCODE, and share nobody, where it is to be opened again"
+        )
 
 
 def check_pooling(pooling: str) -> None:

@@ -12,7 +12,7 @@ from ponder.runtime.remote.batch import Member, ended
 from ponder.runtime.remote.growing import Growing
 from ponder.runtime.remote.history import History
 from ponder.runtime.remote.text_branch import TextBranch
-from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Origin
 from ponder.runtime.values import Delta, Finish, Sampling, Scored, Segment, Tokens, Usage
 
 if TYPE_CHECKING:
@@ -28,21 +28,26 @@ class RemoteBranch(TextBranch):
     def __init__(
         self,
         engine: RemoteEngine,
-        path: BranchPath,
+        origin: Origin,
         history: History,
         parent: RemoteBranch | None = None,
         family: object | None = None,
+        *,
+        own: int,
     ) -> None:
-        super().__init__(engine, path, history, parent)
+        super().__init__(engine, origin, history, parent, own=own)
         self._engine = engine
         self._family = family
         """Equal for branches of one fork that are still as they were forked, or extended alike."""
         self._asking: Member | None = None
         """What `extend` or `stream` under way waits for."""
 
-    def _children(self, paths: Sequence[BranchPath]) -> Sequence[Self]:
-        family = object()
-        return [type(self)(self._engine, path, self._history, self, family) for path in paths]
+    def _children(self, origins: Sequence[Origin]) -> Sequence[Self]:
+        engine, history, family = self._engine, self._history, object()
+        return [
+            type(self)(engine, origin, history, self, family, own=history.length)
+            for origin in origins
+        ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         with self._gate.call("extend"):

@@ -22,7 +22,9 @@ from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.history import History
 from ponder.runtime.remote.scoring import Results, score
 from ponder.runtime.remote.text_branch import no_token_ids
+from ponder.runtime.script import END
 from ponder.runtime.seeds import BranchPath, philox
+from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.values import Capabilities, Prompt, Tokens
 
 _SEEDS = 2**31
@@ -67,6 +69,12 @@ class RemoteEngine:
     async def open(
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
     ) -> RemoteBranch:
+        return await self.reopen(prompt, Standing(path=path), priority=priority, adapter=adapter)
+
+    async def reopen(
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
+    ) -> RemoteBranch:
+        """Charged with the first call, as all that is sent is."""
         if adapter is not None:
             raise CapabilityError(
                 f"engine {self.name!r} has no adapter {adapter!r}; open without one, or name the "
@@ -76,8 +84,11 @@ class RemoteEngine:
         if isinstance(prompt, Tokens):
             raise no_token_ids(self.name)
         check_chat(prompt, self.capabilities, self.name)
+        standing.check(0, vocabulary=END)
         kept = prompt if isinstance(prompt, str) else Chat.of(prompt)
-        return RemoteBranch(self, path, History.opened(kept))
+        history = History.opened(kept, self.spell(standing.tokens))
+        origin = Origin(standing.path, kept, standing.forks)
+        return RemoteBranch(self, origin, history, own=standing.own)
 
     def count(self, prompt: Prompt) -> int:
         if isinstance(prompt, Tokens):

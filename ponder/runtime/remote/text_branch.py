@@ -7,13 +7,12 @@ in Unicode code points.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Protocol, Self
 
 from ponder.runtime.errors import CapabilityError
 from ponder.runtime.gate import Gate
 from ponder.runtime.remote.history import History
-from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Leaving, Origin, Standing
 from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.values import Logits, Pooling, SpliceMode, Usage
 
@@ -41,20 +40,26 @@ class Home(Protocol):
         ...
 
 
-class TextBranch:
+class TextBranch(Leaving):
     """All of a `Branch` but decoding, scoring and reading."""
 
     def __init__(
-        self, home: Home, path: BranchPath, history: History, parent: TextBranch | None = None
+        self,
+        home: Home,
+        origin: Origin,
+        history: History,
+        parent: TextBranch | None = None,
+        *,
+        own: int,
     ) -> None:
-        self.path = path
+        self.path = origin.path
         self.usage = Usage()
+        self._origin = origin
         self._home = home
         self._history = history
         self._parent = parent
-        self._own = history.length if parent else 0
-        self._forks = 0
-        self._gate = Gate(path, home.name, home.check_open)
+        self._own = own
+        self._gate = Gate(self.path, home.name, home.check_open)
         self.pin, self.unpin = self._gate.pin, self._gate.unpin
         home.adopt(+1)
 
@@ -74,13 +79,15 @@ class TextBranch:
     def resent(self) -> int:
         return self._history.tokens
 
-    def fork(self, n: int, first: int = 0) -> list[Self]:
-        self._gate.check_forks(n)
-        ordinal, self._forks = self._forks, self._forks + 1
-        places = range(first, first + n)
-        return list(self._children([self.path.child(ordinal, i) for i in places]))
+    def fork(self, n: int, first: int = 0, *, name: str | None = None) -> list[Self]:
+        self._gate.check("fork")
+        return list(self._children(self._origin.fork(n, first, name)))
 
-    def _children(self, paths: Sequence[BranchPath]) -> Sequence[Self]:
+    def standing(self) -> Standing:
+        said = tuple(map(ord, self._history.said))
+        return self._origin.standing(self._history.prompt, said, self._own)
+
+    def _children(self, origins: Sequence[Origin]) -> Sequence[Self]:
         """Forks of this branch, made together."""
         raise NotImplementedError
 
@@ -125,17 +132,6 @@ class TextBranch:
     def close(self) -> None:
         if self._gate.close():
             self._home.adopt(-1)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _untold(self, what: str) -> CapabilityError:
         self._gate.check_open()

@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 from ponder.runtime.replay.past import Past, packed, prompt_data
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Standing
 from ponder.runtime.values import Prompt, Sampling
 
 _NOWHERE = BranchPath(0)
@@ -57,6 +58,11 @@ class Asked:
 
 def opening(path: BranchPath, prompt: Prompt, adapter: str | None) -> Asked:
     return Asked(kind="open", path=path, given={"prompt": prompt_data(prompt), "adapter": adapter})
+
+
+def reopening(prompt: Prompt, standing: Standing, adapter: str | None) -> Asked:
+    given = {"prompt": prompt_data(prompt), "adapter": adapter, "tokens": list(standing.tokens)}
+    return Asked(kind="reopen", path=standing.path, given=given)
 
 
 def sampling_data(params: Sampling) -> dict[str, object]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from ponder.runtime.chat import Chat, turn
+from ponder.runtime.standing import Standing
 from ponder.runtime.tokens import moved
 from ponder.runtime.values import Prompt, Tokens
 
@@ -32,9 +33,13 @@ class Past:
     lineage: bytes
 
     @classmethod
-    def opened(cls, prompt: Prompt, adapter: str | None, tokens: Sequence[int]) -> Past:
-        lineage = digest(prompt_data(prompt), adapter)
-        return cls(tokens=list(tokens), prompt=len(tokens), lineage=lineage)
+    def opened(
+        cls, prompt: Prompt, adapter: str | None, tokens: Sequence[int], standing: Standing
+    ) -> Past:
+        lineage, said = digest(prompt_data(prompt), adapter), len(standing.tokens)
+        return cls(
+            tokens=list(tokens), prompt=len(tokens) - said, own=standing.own, lineage=lineage
+        )
 
     @property
     def digest(self) -> str:

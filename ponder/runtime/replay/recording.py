@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
-from ponder.runtime.api import Engine
+from ponder.runtime.api import Branch, Engine
 from ponder.runtime.errors import InputError
 from ponder.runtime.replay import codec
-from ponder.runtime.replay.asked import Asked, count_of, encoding_of, opening, spelling_of
+from ponder.runtime.replay.asked import (
+    Asked,
+    count_of,
+    encoding_of,
+    opening,
+    reopening,
+    spelling_of,
+)
 from ponder.runtime.replay.codec import Data
 from ponder.runtime.replay.past import Past
 from ponder.runtime.replay.recording_branch import RecordingBranch
 from ponder.runtime.replay.store import Row
 from ponder.runtime.replay.writer import Writer
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Standing
 from ponder.runtime.stats import EngineStats
 from ponder.runtime.values import Capabilities, Prompt, Usage
 
@@ -69,13 +77,31 @@ class RecordingEngine:
     async def open(
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
     ) -> RecordingBranch:
+        work = self.engine.open(prompt, path=path, priority=priority, adapter=adapter)
         asked = opening(path, prompt, adapter)
+        return await self._opened(work, asked, prompt, adapter, Standing(path=path))
+
+    async def reopen(
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
+    ) -> RecordingBranch:
+        work = self.engine.reopen(prompt, standing, priority=priority, adapter=adapter)
+        asked = reopening(prompt, standing, adapter)
+        return await self._opened(work, asked, prompt, adapter, standing)
+
+    async def _opened(
+        self,
+        work: Awaitable[Branch],
+        asked: Asked,
+        prompt: Prompt,
+        adapter: str | None,
+        standing: Standing,
+    ) -> RecordingBranch:
         try:
-            inner = await self.engine.open(prompt, path=path, priority=priority, adapter=adapter)
+            inner = await work
         except InputError as error:
             await self.refused(asked, error)
             raise
-        past = Past.opened(prompt, adapter, inner.tokens)
+        past = Past.opened(prompt, adapter, inner.tokens, standing)
         try:
             await self.keep(asked, {"tokens": past.tokens}, inner.usage)
         except BaseException:

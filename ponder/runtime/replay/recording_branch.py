@@ -12,8 +12,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ponder.runtime.api import Branch
 from ponder.runtime.errors import InputError
@@ -22,6 +21,7 @@ from ponder.runtime.replay.asked import Asked, resent_by, sampling_data, spellin
 from ponder.runtime.replay.codec import Data
 from ponder.runtime.replay.past import Past, prompt_data
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Leaving, Standing
 from ponder.runtime.values import (
     Delta,
     Finish,
@@ -48,7 +48,7 @@ class _Call:
     """Of the branch."""
 
 
-class RecordingBranch:
+class RecordingBranch(Leaving):
     """A `Branch` of a `RecordingEngine`: another engine's, whose calls are kept."""
 
     def __init__(self, home: RecordingEngine, inner: Branch, past: Past) -> None:
@@ -86,9 +86,13 @@ class RecordingBranch:
             self._home.note(resent_by(self._past), resent)
         return resent
 
-    def fork(self, n: int, first: int = 0) -> list[Branch]:
-        forks = self._inner.fork(n, first)
+    def fork(self, n: int, first: int = 0, *, name: str | None = None) -> list[Branch]:
+        forks = self._inner.fork(n, first, name=name)
         return [RecordingBranch(self._home, fork, self._past.fork()) for fork in forks]
+
+    def standing(self) -> Standing:
+        with self._quick("standing", {}):
+            return self._inner.standing()
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         async with self._call("extend", sampling_data(params)) as call:
@@ -166,17 +170,6 @@ class RecordingBranch:
 
     def close(self) -> None:
         self._inner.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     async def _read(
         self, kind: str, given: Data, work: Awaitable[T], encode: Callable[[T], Data]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ponder.runtime.errors import BranchClosed, CapabilityError, InputError
 from ponder.runtime.gate import Gate
@@ -14,7 +13,7 @@ from ponder.runtime.replay.asked import Asked, resent_by, sampling_data
 from ponder.runtime.replay.codec import Data
 from ponder.runtime.replay.past import Past, prompt_data
 from ponder.runtime.replay.reading import Found
-from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Leaving, Origin, Standing
 from ponder.runtime.tokens import check_range
 from ponder.runtime.values import (
     Delta,
@@ -33,24 +32,24 @@ if TYPE_CHECKING:
     from ponder.runtime.replay.replaying import ReplayEngine
 
 
-class ReplayBranch:
+class ReplayBranch(Leaving):
     """A `Branch` of a `ReplayEngine`."""
 
     def __init__(
         self,
         engine: ReplayEngine,
-        path: BranchPath,
+        origin: Origin,
         past: Past,
         charge: Usage,
         parent: ReplayBranch | None = None,
     ) -> None:
-        self.path = path
+        self.path = origin.path
         self.usage = charge
         self._engine = engine
         self._past = past
         self._parent = parent
-        self._forks = 0
-        self._gate = Gate(path, engine.name, engine.check_open)
+        self._origin = origin
+        self._gate = Gate(self.path, engine.name, engine.check_open)
         self.pin, self.unpin = self._gate.pin, self._gate.unpin
         engine.adopt(+1)
 
@@ -74,15 +73,16 @@ class ReplayBranch:
         resent: int = self._engine.fact(resent_by(self._past), str(self.path))
         return resent
 
-    def fork(self, n: int, first: int = 0) -> list[ReplayBranch]:
-        self._gate.check_forks(n)
-        ordinal, self._forks = self._forks, self._forks + 1
+    def fork(self, n: int, first: int = 0, *, name: str | None = None) -> list[ReplayBranch]:
+        self._gate.check("fork")
         return [
-            ReplayBranch(
-                self._engine, self.path.child(ordinal, i), self._past.fork(), Usage(), self
-            )
-            for i in range(first, first + n)
+            ReplayBranch(self._engine, origin, self._past.fork(), Usage(), self)
+            for origin in self._origin.fork(n, first, name)
         ]
+
+    def standing(self) -> Standing:
+        self._engine.check_refused(self._ask("standing", {}))
+        return self._origin.standing(None, self._past.said, self._past.own)
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         self._gate.check("extend")
@@ -169,17 +169,6 @@ class ReplayBranch:
     def close(self) -> None:
         if self._gate.close():
             self._engine.adopt(-1)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     async def _edit(
         self,

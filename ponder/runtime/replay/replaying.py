@@ -13,12 +13,20 @@ from typing import Any
 
 from ponder.runtime.errors import ModelError
 from ponder.runtime.replay import codec
-from ponder.runtime.replay.asked import Asked, count_of, encoding_of, opening, spelling_of
+from ponder.runtime.replay.asked import (
+    Asked,
+    count_of,
+    encoding_of,
+    opening,
+    reopening,
+    spelling_of,
+)
 from ponder.runtime.replay.misses import missing, missing_fact
 from ponder.runtime.replay.past import Past
 from ponder.runtime.replay.reading import Found, Recording
 from ponder.runtime.replay.replay_branch import ReplayBranch
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.stats import EngineStats, idle
 from ponder.runtime.values import Capabilities, Prompt, Tokens
 
@@ -54,11 +62,24 @@ class ReplayEngine:
     async def open(
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
     ) -> ReplayBranch:
+        asked = opening(path, prompt, adapter)
+        return await self._opened(asked, prompt, adapter, Standing(path=path))
+
+    async def reopen(
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
+    ) -> ReplayBranch:
+        asked = reopening(prompt, standing, adapter)
+        return await self._opened(asked, prompt, adapter, standing)
+
+    async def _opened(
+        self, asked: Asked, prompt: Prompt, adapter: str | None, standing: Standing
+    ) -> ReplayBranch:
         self.check_open()
         await asyncio.sleep(0)
-        found = self.serve(opening(path, prompt, adapter))
-        past = Past.opened(prompt, adapter, found.value["tokens"])
-        return ReplayBranch(self, path, past, found.charged)
+        found = self.serve(asked)
+        past = Past.opened(prompt, adapter, found.value["tokens"], standing)
+        origin = Origin(standing.path, None, standing.forks)
+        return ReplayBranch(self, origin, past, found.charged)
 
     def count(self, prompt: Prompt) -> int:
         count: int = self.fact(count_of(prompt), _told(prompt))

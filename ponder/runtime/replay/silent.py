@@ -11,6 +11,7 @@ from typing import NoReturn
 from ponder.runtime.api import Branch
 from ponder.runtime.errors import NotRecorded
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Standing
 from ponder.runtime.stats import EngineStats, idle
 from ponder.runtime.values import Capabilities, Prompt
 
@@ -26,6 +27,11 @@ class SilentEngine:
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
     ) -> Branch:
         self._refuse(f"open branch {path}")
+
+    async def reopen(
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
+    ) -> Branch:
+        self._refuse(f"open branch {standing.path}")
 
     def count(self, prompt: Prompt) -> int:
         self._refuse("count a prompt's tokens")

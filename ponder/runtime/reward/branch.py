@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
@@ -10,7 +11,7 @@ from ponder.runtime.errors import CapabilityError, InputError, unknown
 from ponder.runtime.remote.history import History
 from ponder.runtime.remote.text_branch import TextBranch
 from ponder.runtime.reward.wire import Solution
-from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.tokens import moved
 from ponder.runtime.values import Delta, Sampling, Scored, Segment, Tokens
 
@@ -24,13 +25,16 @@ class RewardBranch(TextBranch):
     def __init__(
         self,
         engine: RewardEngine,
-        path: BranchPath,
+        origin: Origin,
         history: History,
         parent: RewardBranch | None = None,
+        *,
+        own: int,
+        ends: tuple[int, ...] = (),
     ) -> None:
-        super().__init__(engine, path, history, parent)
+        super().__init__(engine, origin, history, parent, own=own)
         self._engine = engine
-        self._ends: tuple[int, ...] = parent._ends if parent else ()
+        self._ends = ends
         """Of steps, in the journal; the last is the journal's."""
 
     @property
@@ -38,8 +42,16 @@ class RewardBranch(TextBranch):
         journal = self._history.journal
         return tuple(journal[a:b] for a, b in pairwise((self._history.border, *self._ends)))
 
-    def _children(self, paths: Sequence[BranchPath]) -> Sequence[Self]:
-        return [type(self)(self._engine, path, self._history, self) for path in paths]
+    def standing(self) -> Standing:
+        border = self._history.border
+        return replace(super().standing(), ends=tuple(end - border for end in self._ends))
+
+    def _children(self, origins: Sequence[Origin]) -> Sequence[Self]:
+        history, own = self._history, self._history.length
+        return [
+            type(self)(self._engine, origin, history, self, own=own, ends=self._ends)
+            for origin in origins
+        ]
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         raise self._untold("tokens of its own: it only reads")

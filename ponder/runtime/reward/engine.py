@@ -23,7 +23,9 @@ from ponder.runtime.reward.branch import RewardBranch
 from ponder.runtime.reward.contract import Contract, Reading
 from ponder.runtime.reward.gathering import Gathering, Wish
 from ponder.runtime.reward.wire import Solution
+from ponder.runtime.script import END
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.values import Capabilities, Prompt, SpliceMode, Tokens
 
 HEAD = "reward"
@@ -67,6 +69,11 @@ class RewardEngine:
     async def open(
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
     ) -> RewardBranch:
+        return await self.reopen(prompt, Standing(path=path), priority=priority, adapter=adapter)
+
+    async def reopen(
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
+    ) -> RewardBranch:
         if adapter is not None:
             raise CapabilityError(
                 f"engine {self.name!r} has no adapter {adapter!r}; open without one, or name the "
@@ -77,7 +84,11 @@ class RewardEngine:
             raise no_token_ids(self.name)
         check_chat(prompt, self.capabilities, self.name)
         kept = prompt if isinstance(prompt, str) else Chat.of(prompt)
-        return RewardBranch(self, path, History.opened(kept))
+        standing.check(0, vocabulary=END)
+        history = History.opened(kept, self.spell(standing.tokens))
+        origin = Origin(standing.path, kept, standing.forks)
+        ends = tuple(history.border + end for end in standing.ends)
+        return RewardBranch(self, origin, history, own=standing.own, ends=ends)
 
     def count(self, prompt: Prompt) -> int:
         if isinstance(prompt, Tokens):

@@ -8,8 +8,7 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
 from ponder.runtime.confidence import check_confidence
@@ -20,7 +19,7 @@ from ponder.runtime.engine.text import TextTail
 from ponder.runtime.errors import CapabilityError, InputError
 from ponder.runtime.gate import Gate
 from ponder.runtime.runners.sampler import FORBIDDEN, make_rule
-from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Leaving, Origin, Standing
 from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.values import (
     Finish,
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class VllmBranch:
+class VllmBranch(Leaving):
     """A `Branch` of a `VllmEngine`.
 
     Closing it while it extends ends the decode with `Finish.CANCELLED`; closing it during any other
@@ -55,24 +54,26 @@ class VllmBranch:
     def __init__(
         self,
         engine: VllmEngine,
-        path: BranchPath,
+        origin: Origin,
         lane: Lane,
         tokens: list[int],
         prompt_length: int,
         usage: Usage,
         parent: VllmBranch | None = None,
+        *,
+        own: int,
     ) -> None:
-        self.path = path
+        self.path = origin.path
         self.usage = usage
+        self._origin = origin
         self._engine = engine
         self._lane = lane
         self._tokens = tokens
         self._prompt = prompt_length
         self._parent = parent
-        self._own = len(tokens) if parent else 0
-        self._forks = 0
-        self._key = path.key()
-        self._gate = Gate(path, engine.name, engine.service.check)
+        self._own = own
+        self._key = self.path.key()
+        self._gate = Gate(self.path, engine.name, engine.service.check)
         self.pin, self.unpin = self._gate.pin, self._gate.unpin
         self._turn = ExitStack()
         """Around a decode."""
@@ -92,21 +93,19 @@ class VllmBranch:
     def text(self) -> str:
         return self._engine.spell(self._tokens[self._prompt :])
 
-    def fork(self, n: int, first: int = 0) -> list[VllmBranch]:
-        self._gate.check_forks(n)
-        ordinal, self._forks = self._forks, self._forks + 1
+    def fork(self, n: int, first: int = 0, *, name: str | None = None) -> list[VllmBranch]:
+        self._gate.check("fork")
+        engine, lane, own = self._engine, self._lane, len(self._tokens)
         return [
             VllmBranch(
-                self._engine,
-                self.path.child(ordinal, i),
-                self._lane,
-                list(self._tokens),
-                self._prompt,
-                Usage(),
-                self,
+                engine, origin, lane, list(self._tokens), self._prompt, Usage(), self, own=own
             )
-            for i in range(first, first + n)
+            for origin in self._origin.fork(n, first, name)
         ]
+
+    def standing(self) -> Standing:
+        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt :]
+        return self._origin.standing(prompt, said, self._own)
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         job = self.begin_decode(params, deadline, announce=False)
@@ -204,17 +203,6 @@ class VllmBranch:
                 self._job.end()
             if self._asked is not None:
                 self._asked.cancel()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def begin_decode(self, params: Sampling, deadline: float | None, *, announce: bool) -> Decode:
         """Start a decode; `end_decode` must follow."""

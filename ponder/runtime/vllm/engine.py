@@ -25,6 +25,7 @@ from ponder.runtime.models.config import Tokenizer
 from ponder.runtime.models.load import ON_HUB
 from ponder.runtime.models.tokenizer_json import tokenizer_from_directory
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.stats import EngineStats, EngineTime
 from ponder.runtime.values import Capabilities, Prompt, SpliceMode
 from ponder.runtime.vllm.adapters import read_adapters
@@ -87,6 +88,12 @@ class VllmEngine:
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
     ) -> VllmBranch:
         """A branch that starts with `prompt`; a higher `priority` goes first."""
+        return await self.reopen(prompt, Standing(path=path), priority=priority, adapter=adapter)
+
+    async def reopen(
+        self, prompt: Prompt, standing: Standing, *, priority: int = 0, adapter: str | None = None
+    ) -> VllmBranch:
+        """One that fills the context is refused: vLLM takes no prompt without room for a token."""
         if adapter is not None and adapter not in self._adapters:
             raise CapabilityError(
                 f"engine {self.name!r}: {unknown('adapter', adapter, self._adapters)}; open "
@@ -94,11 +101,14 @@ class VllmEngine:
             )
         self.service.check()
         check_chat(prompt, self.capabilities, self.name)
-        tokens = encode_prompt(self.tokenizer, prompt, self.context_length, self.vocabulary)
+        given = encode_prompt(self.tokenizer, prompt, self.context_length, self.vocabulary)
+        standing.check(len(given), vocabulary=self.vocabulary, context=self.context_length - 1)
+        tokens = [*given, *standing.tokens]
         lane = Lane(priority=priority, adapter=adapter)
         work = self.work.give(lane, tokens, 0, opened=True)
         usage = await asyncio.wrap_future(self.service.begin(work))
-        return VllmBranch(self, path, lane, tokens, len(tokens), usage)
+        origin = Origin(standing.path, given, standing.forks)
+        return VllmBranch(self, origin, lane, tokens, len(given), usage, own=standing.own)
 
     def count(self, prompt: Prompt) -> int:
         return len(self.encode(prompt))

@@ -4,6 +4,9 @@ grew is told to it.
 A child is judged as soon as it is drawn, and no expansion waits for another but where the method
 says so. When the budget may bind, expansions go in waves instead: all decodes, then all
 judgements, each in order, so that who is cut short does not depend on timing.
+
+A search can be saved whenever something was told: what was under way is asked for again, and grows
+the same.
 """
 
 from __future__ import annotations
@@ -11,18 +14,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
-from ponder.runtime import Branch, BudgetExceeded, Sampling, Segment
+from ponder.runtime import BudgetExceeded, Sampling, Segment
 from ponder.strategies.api import Context
 from ponder.strategies.concurrency import all_of
-from ponder.strategies.prompting import ask
 from ponder.strategies.search.aggregation import aggregate
+from ponder.strategies.search.branches import Branches
 from ponder.strategies.search.lookahead import Rollout, judge_beyond, roll
-from ponder.strategies.search.method import Expansion, State
-from ponder.strategies.search.sprouts import Living, Sprout, candidate, described, ending, grown
+from ponder.strategies.search.method import Expansion, Planned, State
+from ponder.strategies.search.saving import SavedSearch, decoded, encoded
+from ponder.strategies.search.sprouts import Sprout, candidate, described, ending, grown
 from ponder.strategies.search.tree import End, Node, Tree, growth, order
-from ponder.verifiers import Candidate, StepVerifier
+from ponder.verifiers import Candidate
 
 if TYPE_CHECKING:
     from ponder.strategies.search.settings import TreeSearch
@@ -30,13 +34,15 @@ if TYPE_CHECKING:
 
 async def grow(ctx: Context, method: TreeSearch[State]) -> list[Candidate]:
     """Search until the method has no more to ask for, or the budget is over; best path first."""
-    grower = Grower(ctx=ctx, method=method, state=method.start(ctx.path))
+    branches = Branches(ctx=ctx, method=method)
+    grower = Grower(ctx=ctx, method=method, branches=branches, state=method.start(ctx.path))
     try:
-        await grower.plant()
-        await (grower.flow() if ctx.streaming else grower.waves())
-        await grower.settle()
+        await grower.begin()
+        if not grower.over:
+            await (grower.flow() if ctx.streaming else grower.waves())
+            await grower.settle()
     finally:
-        grower.close()
+        branches.close()
     return grower.harvest()
 
 
@@ -45,55 +51,68 @@ class Grower(Generic[State]):
     ctx: Context
     method: TreeSearch[State]
     state: State
+    branches: Branches
     cut: bool = False
     """The budget refused something."""
-    _living: dict[int, Living] = field(default_factory=dict[int, Living])
-    _bare: Branch | None = None
-    """A shadow of no steps, where each path is judged as one step."""
-
-    @property
-    def _verifier(self) -> StepVerifier:
-        return self.ctx.step_verifier(self.method.verifier, engine=self.method.verifier_engine)
+    over: bool = False
+    """There is nothing left to grow."""
+    _under_way: list[Planned] = field(default_factory=list[Planned])
+    _again: list[Planned] = field(default_factory=list[Planned])
+    """What was under way when the search was saved."""
 
     @property
     def tree(self) -> Tree:
         return self.state.tree
 
-    async def plant(self) -> None:
-        """Open the root's branches."""
-        ctx, method = self.ctx, self.method
+    async def begin(self) -> None:
+        """Open the root's branches, or those that the search had when it was saved."""
+        found = self.ctx.resumed()
         try:
-            branch = await ctx.engine(method.engine).open(ask(ctx.question), path=ctx.path)
-            try:
-                shadow = await self._verifier.open(ctx.question)
-            except BaseException:
-                branch.close()
-                raise
+            if found is None:
+                await self.branches.plant()
+            else:
+                saved = decoded(SavedSearch, found)
+                self.state = decoded(type(self.state), saved.state)
+                self._again, self.over = list(saved.under_way), saved.over
+                await self.branches.reopen(saved)
         except BudgetExceeded:
             self.cut = True
-            return
-        self._living[0] = Living(branch=branch, shadow=shadow)
-        if method.aggregate == "model":
-            (self._bare,) = shadow.fork(1)
+        self.ctx.save(self.progress)
+
+    def progress(self) -> Any:  # JSON values
+        """All that a search is resumed from."""
+        if self.over:
+            return encoded(SavedSearch(state=encoded(self.state), over=True))
+        bare = self.branches.bare
+        return encoded(
+            SavedSearch(
+                state=encoded(self.state),
+                under_way=[*self._under_way, *self._again],
+                rooted=self.branches.standing(),
+                bare=None if bare is None else bare.standing(),
+            )
+        )
 
     async def flow(self) -> None:
         """Every expansion by itself."""
         limit = self.method.in_flight
-        pending: dict[asyncio.Task[list[Sprout]], Expansion] = {}
+        pending: dict[asyncio.Task[list[Sprout]], Planned] = {}
         try:
             while True:
                 while not self.cut and (limit is None or len(pending) < limit):
-                    expansion = self.method.ask(self.state)
-                    if expansion is None:
+                    planned = self._next()
+                    if planned is None:
                         break
-                    sprouts = self._fork(expansion)
-                    pending[asyncio.create_task(self._expand(sprouts))] = expansion
+                    sprouts = self.branches.sow(self.tree, planned)
+                    pending[asyncio.create_task(self._expand(sprouts))] = planned
                 if not pending:
                     return
                 waited = pending if limit is None else [next(iter(pending))]
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                 for task in [task for task in waited if task.done()]:
-                    self._tell(pending.pop(task), task.result())
+                    self._tell(pending[task], task.result())
+                    del pending[task]
+                    self.ctx.save(self.progress)
         finally:
             for task in pending:
                 task.cancel()
@@ -103,20 +122,21 @@ class Grower(Generic[State]):
         """All that can be asked for, decoded, then judged, then told."""
         limit = self.method.in_flight
         while not self.cut:
-            wave: list[tuple[Expansion, list[Sprout]]] = []
+            wave: list[tuple[Planned, list[Sprout]]] = []
             while limit is None or len(wave) < limit:
-                expansion = self.method.ask(self.state)
-                if expansion is None:
+                planned = self._next()
+                if planned is None:
                     break
-                wave.append((expansion, self._fork(expansion)))
+                wave.append((planned, self.branches.sow(self.tree, planned)))
             if not wave:
                 return
             drawn = [sprout for _, sprouts in wave for sprout in sprouts]
             await all_of(map(self._draw, drawn))
             await self._look_ahead(drawn)
             await self._judge(drawn)
-            for expansion, sprouts in wave:
-                self._tell(expansion, sprouts)
+            for planned, sprouts in wave:
+                self._tell(planned, sprouts)
+            self.ctx.save(self.progress)
 
     def harvest(self) -> list[Candidate]:
         """What there is to answer with; the whole tree goes into the trace."""
@@ -136,27 +156,38 @@ class Grower(Generic[State]):
             for i, node in enumerate(leaves)
         ]
 
-    def close(self) -> None:
-        for living in self._living.values():
-            living.close()
-        self._living.clear()
-        if self._bare is not None:
-            self._bare.close()
-
     async def settle(self) -> None:
         """Where no path is complete, let the policy finish the best one that can grow."""
-        tree, goal = self.tree, End.GOAL
-        best = min((n for n in tree.open() if n.number in self._living), key=order, default=None)
-        if self.cut or best is None or any(node.end is goal for node in tree.nodes):
-            return
-        (sprout,) = self._fork(Expansion(node=best.number, width=1))
+        tree, living = self.tree, self.branches.living
+        best = min((n for n in tree.open() if n.number in living), key=order, default=None)
+        if not (self.cut or best is None or any(node.end is End.GOAL for node in tree.nodes)):
+            await self._finish(best)
+        self.over = not self.cut
+        self.ctx.save(self.progress)
+
+    async def _finish(self, best: Node) -> None:
+        tree, last = self.tree, Expansion(node=best.number, width=1)
+        (sprout,) = self.branches.sow(tree, Planned(expansion=last, first=best.asked))
         rest = replace(self.method.sampling(0), temperature=0.0, stop=())
         room = self.method.max_tokens - best.path_tokens
         await self._draw(sprout, replace(rest, max_tokens=room))
         await self._judge([sprout])
         tree.finish(best.number, End.EXPANDED)
         self._take([sprout])
-        self._release()
+        self.branches.release(tree)
+
+    def _next(self) -> Planned | None:
+        """What to grow now; places are given in the order of asking."""
+        if self._again:
+            planned = self._again.pop(0)
+        else:
+            expansion = self.method.ask(self.state)
+            if expansion is None:
+                return None
+            first = self.tree.reserve(expansion.node, expansion.width).start
+            planned = Planned(expansion=expansion, first=first)
+        self._under_way.append(planned)
+        return planned
 
     async def _expand(self, sprouts: list[Sprout]) -> list[Sprout]:
         async def one(sprout: Sprout) -> None:
@@ -166,18 +197,6 @@ class Grower(Generic[State]):
 
         await all_of(map(one, sprouts))
         return sprouts
-
-    def _fork(self, expansion: Expansion) -> list[Sprout]:
-        above = self._living.get(expansion.node)
-        if above is None:  # the root, when the budget did not even reach for the question
-            return []
-        branches = above.branch.fork(expansion.width)
-        shadows = (self._bare or above.shadow).fork(expansion.width)
-        places = self.tree.reserve(expansion.node, expansion.width)
-        return [
-            Sprout(parent=expansion.node, place=i, living=Living(branch=b, shadow=s))
-            for i, b, s in zip(places, branches, shadows, strict=True)
-        ]
 
     async def _draw(self, sprout: Sprout, params: Sampling | None = None) -> None:
         if params is None:
@@ -190,13 +209,14 @@ class Grower(Generic[State]):
 
     async def _judge(self, sprouts: Sequence[Sprout]) -> None:
         judged = [s for s in sprouts if s.segment is not None and s.segment.text.strip()]
-        verdicts = await self._verifier.judge(
+        verifier = self.branches.verifier
+        verdicts = await verifier.judge(
             [sprout.living.shadow for sprout in judged], list(map(self._shown, judged))
         )
         for sprout, verdict in zip(judged, verdicts, strict=True):
             sprout.hear(verdict)
-        if self._bare is None:
-            await judge_beyond(self._verifier, judged)
+        if self.branches.bare is None:
+            await judge_beyond(verifier, judged)
 
     async def _look_ahead(self, sprouts: Sequence[Sprout]) -> None:
         if not self.method.lookahead:
@@ -227,13 +247,14 @@ class Grower(Generic[State]):
 
     def _shown(self, sprout: Sprout) -> str:
         said = sprout.segment.text if sprout.segment is not None else ""
-        if self._bare is None:
+        if self.branches.bare is None:
             return said
         return "".join([self.tree.text(sprout.parent), said, *sprout.beyond])
 
-    def _tell(self, expansion: Expansion, sprouts: Sequence[Sprout]) -> None:
-        self.method.tell(self.state, expansion, self._take(sprouts))
-        self._release()
+    def _tell(self, planned: Planned, sprouts: Sequence[Sprout]) -> None:
+        self.method.tell(self.state, planned.expansion, self._take(sprouts))
+        self._under_way.remove(planned)
+        self.branches.release(self.tree)
 
     def _take(self, sprouts: Sequence[Sprout]) -> list[Node]:
         """The sprouts that grew, as nodes."""
@@ -249,13 +270,5 @@ class Grower(Generic[State]):
         scores += [] if step.score is None else [step.score]
         value = aggregate(self.method.aggregate, scores) if step.failure is None else None
         node = self.tree.add(sprout.parent, sprout.place, step, value)
-        self._living[node.number] = sprout.living
+        self.branches.living[node.number] = sprout.living
         return node
-
-    def _release(self) -> None:
-        """Let go of what nodes that ended hold."""
-        for number in self.tree.ended:
-            living = self._living.pop(number, None)
-            if living is not None:
-                living.close()
-        self.tree.ended.clear()

@@ -24,8 +24,19 @@ class Expansion:
     """For the method's own use: which subtree asked."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """An expansion, with its children's places."""
+
+    expansion: Expansion
+    first: int
+    """Place of the first child; the others' follow."""
+
+
 class Progress(Protocol):
-    """A method's state: JSON-like values around a tree."""
+    """A method's state: dataclasses of plain values around a tree, whose fields' types say how to
+    read them back from JSON (`saving.py`).
+    """
 
     @property
     def tree(self) -> Tree: ...

@@ -68,7 +68,6 @@ def solve(
     put, expression = asked_for(question, strategy, resume)
     asked = asked_engines(model, base_url, engine, expression)
     making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
-    budget = budget_of(budget_tokens, budget_seconds)
 
     async def run() -> Result:
         end_as_interrupted()
@@ -77,7 +76,7 @@ def solve(
                 return await runtime.solve(
                     put,
                     expression,
-                    budget=budget,
+                    budget=budget_of(budget_tokens, budget_seconds),
                     seed=seed,
                     trace=trace,
                     on_event=lambda e: advance("thinking") if e["event"] == "call" else None,
@@ -88,7 +87,7 @@ def solve(
     with searching(save_search):
         result = asyncio.run(run())
     if as_json:
-        label = strategy or (str(resume) if resume else DEFAULT)
+        label = strategy or str(resume or DEFAULT)
         print_json({"strategy": label, "model": model, **result_data(result)})
     else:
         typer.echo(result.text)

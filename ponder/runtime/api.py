@@ -7,11 +7,10 @@ Nothing here knows of questions, answers, strategies or budgets.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
 from typing import Protocol, Self
 
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.standing import Standing
+from ponder.runtime.standing import Leaving, Standing
 from ponder.runtime.stats import EngineStats
 from ponder.runtime.values import (
     Capabilities,
@@ -28,7 +27,7 @@ from ponder.runtime.values import (
 )
 
 
-class Branch(Protocol):
+class Branch(Leaving, Protocol):
     """A living sequence of tokens. Close it, or use `async with`. One call at a time on one branch:
     a second one, a fork or a rewind meanwhile raises `InputError`. Branches are many.
     """
@@ -223,15 +222,6 @@ class Branch(Protocol):
         `Finish.CANCELLED`, any other call with `BranchClosed`.
         """
         ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
 
 
 class Engine(Protocol):

@@ -190,9 +190,7 @@ class Segment:
     """What the model thought apart from its reply, where the engine keeps the two apart."""
     tool_calls: tuple[ToolCall, ...] = ()
     confidences: tuple[float, ...] = ()
-    """Nats, one for each of `logprobs`, as `runtime.confidence` says; empty where none were asked
-    for.
-    """
+    """Nats, one for each of `logprobs`, as `runtime.confidence` says; empty where not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +264,7 @@ class Capabilities:
     logits; 0 where it tells none.
     """
     decode: bool = True
-    """Tokens can be drawn (`extend`). An engine that cannot serves those that need its heads."""
+    """Tokens can be drawn (`extend`)."""
 
     @classmethod
     def everything(

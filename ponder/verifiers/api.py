@@ -43,6 +43,8 @@ class Verdict:
     failure: str | None = None
     reason: str = ""
     usage: Usage = Usage()
+    down: bool = False
+    """It failed because the engine that was asked did."""
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.failure is None):

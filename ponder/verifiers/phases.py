@@ -70,5 +70,6 @@ def closed(branches: Iterable[Branch | Unjudged]) -> Usage:
 
 
 def unjudged(error: Unjudged, used: Usage = Usage()) -> Verdict:
-    kind = "the verifier's engine failed" if isinstance(error, ModelError) else "not judged"
-    return Verdict(failure=f"{kind}: {error}", usage=used)
+    down = isinstance(error, ModelError)
+    kind = "the verifier's engine failed" if down else "not judged"
+    return Verdict(failure=f"{kind}: {error}", usage=used, down=down)

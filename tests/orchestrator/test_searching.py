@@ -84,7 +84,7 @@ SEARCHES: dict[str, Expression] = {
         "process_reward", particles=6, iterations=3, step_tokens=20, max_tokens=60, depth=6
     ),
     "parallel tempering": parallel_tempering(
-        "process_reward", particles=5, iterations=2, step_tokens=20, max_tokens=60, depth=6
+        "process_reward", particles=8, iterations=2, step_tokens=20, max_tokens=60, depth=6
     ),
     "whole paths": beam(
         "process_reward",

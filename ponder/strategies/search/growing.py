@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic
 
-from ponder.runtime import BudgetExceeded, Sampling, Segment
+from ponder.runtime import BudgetExceeded, ModelError, Sampling, Segment
 from ponder.strategies.api import Context
 from ponder.strategies.concurrency import all_of
 from ponder.strategies.search.aggregation import aggregate
@@ -26,7 +26,7 @@ from ponder.strategies.search.method import Expansion, Planned, State
 from ponder.strategies.search.saving import SavedSearch, decoded, encoded
 from ponder.strategies.search.sprouts import Sprout, candidate, described, ending, grown
 from ponder.strategies.search.tree import End, Node, Tree, growth, order
-from ponder.verifiers import Candidate
+from ponder.verifiers import Candidate, Verdict
 
 if TYPE_CHECKING:
     from ponder.strategies.search.settings import TreeSearch
@@ -217,6 +217,16 @@ class Grower(Generic[State]):
             sprout.hear(verdict)
         if self.branches.bare is None:
             await judge_beyond(verifier, judged)
+        for sprout in judged:
+            self._check_alive(sprout.verdict)
+
+    def _check_alive(self, verdict: Verdict | None) -> None:
+        """A search goes on without its verifier's engine, but not without its policy's: then it
+        ends before it is told of failures that another day's resuming would not have.
+        """
+        shared = self.method.verifier_engine == self.method.engine
+        if shared and verdict is not None and verdict.down:
+            raise ModelError(verdict.failure or "")
 
     async def _look_ahead(self, sprouts: Sequence[Sprout]) -> None:
         if not self.method.lookahead:

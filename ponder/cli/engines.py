@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ponder.runtime import Engine
 
 _REMOTE = "openai:"
+_AT_ENDPOINTS = (_REMOTE, "reward:")
 _EXAMPLE = "prm=openai:NAME@http://localhost:8000/v1"
 
 
@@ -32,6 +33,11 @@ class Asked:
 
     @property
     def remote(self) -> bool:
+        return self.model.startswith(_AT_ENDPOINTS)
+
+    @property
+    def drawing(self) -> bool:
+        """At an endpoint that draws."""
         return self.model.startswith(_REMOTE)
 
 
@@ -49,7 +55,7 @@ def asked_engines(
     Args:
         model: of the policy.
         base_url: of every endpoint that does not say its own.
-        given: `ROLE=MODEL` or `ROLE=openai:NAME@URL`, each.
+        given: `ROLE=MODEL`, `ROLE=openai:NAME@URL` or `ROLE=reward:NAME@URL`, each.
         strategy: whose nodes ask these roles; None does not say.
 
     Raises:
@@ -71,7 +77,7 @@ def asked_engines(
     if strategy is not None:
         _check_roles(found, strategy)
     # Where no engine is at an endpoint, the policy's opening says that there is no use for a URL.
-    mine = model.startswith(_REMOTE) or not any(one.remote for one in found.values())
+    mine = model.startswith(_AT_ENDPOINTS) or not any(one.remote for one in found.values())
     policy = Asked(model=model, base_url=base_url if mine else None, label=model)
     return {"policy": policy, **found}
 
@@ -83,14 +89,14 @@ def _read(text: str, base_url: str | None) -> tuple[str, Asked]:
     if not sign or not re.fullmatch(r"[A-Za-z]\w*", role):
         raise InputError(f"--engine {text!r} is not ROLE=MODEL; write it like {_EXAMPLE!r}")
     model, at, url = named.rpartition("@") if re.search(r"@https?://", named) else (named, "", "")
-    if not model.removeprefix(_REMOTE):
+    if not model or model in _AT_ENDPOINTS:
         raise InputError(f"--engine {text!r} names no model; write it like {_EXAMPLE!r}")
-    if at and not model.startswith(_REMOTE):
+    if at and not model.startswith(_AT_ENDPOINTS):
         raise InputError(
-            f"--engine {text!r}: only models that begin with {_REMOTE!r} are at an endpoint; "
-            f"did you mean {role}={_REMOTE}{named}?"
+            f"--engine {text!r}: only models that begin with {' or '.join(_AT_ENDPOINTS)} are at "
+            f"an endpoint; did you mean {role}={_REMOTE}{named}?"
         )
-    own = url or (base_url if model.startswith(_REMOTE) else None)
+    own = url or (base_url if model.startswith(_AT_ENDPOINTS) else None)
     return role, Asked(model=model, base_url=own, label=named)
 
 
@@ -121,14 +127,14 @@ def opening(
     everyone = not any(one.remote for one in asked.values())
 
     def open_one(one: Asked) -> Engine:
-        remote = everyone or one.remote
+        drawing = everyone or one.drawing
         return open_engine(
             one.model,
             weights=weights,
             pages=pages,
             base_url=one.base_url,
-            probe=probe and remote,
-            allow_fallback=allow_fallback and remote,
+            probe=probe and drawing,
+            allow_fallback=allow_fallback and drawing,
         )
 
     return open_one

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 from ponder.runtime.chat import TOOLS, check_chat, offers_tools
 from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
@@ -26,6 +27,9 @@ from ponder.runtime.values import (
 
 class ScriptedEngine:
     """An `Engine` whose model is a script. See the module."""
+
+    branch: ClassVar[type[ScriptedBranch]] = ScriptedBranch
+    """What it opens; a subclass may draw in another way."""
 
     def __init__(
         self,
@@ -83,7 +87,7 @@ class ScriptedEngine:
         self.charge(charge)
         self._opened += 1
         tokens, tools = [ord(c) for c in text], offers_tools(prompt)
-        return ScriptedBranch(self, path, tokens, len(text), charge, tools=tools)
+        return self.branch(self, path, tokens, len(text), charge, tools=tools)
 
     def count(self, prompt: Prompt) -> int:
         return len(render(prompt))

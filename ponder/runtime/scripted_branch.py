@@ -77,11 +77,11 @@ class ScriptedBranch:
     def text(self) -> str:
         return spell(self._tokens[self._prompt :])
 
-    def fork(self, n: int) -> list[ScriptedBranch]:
+    def fork(self, n: int) -> list[Self]:
         self._gate.check_forks(n)
         ordinal, self._forks = self._forks, self._forks + 1
         return [
-            ScriptedBranch(
+            type(self)(
                 self._engine,
                 self.path.child(ordinal, i),
                 list(self._tokens),

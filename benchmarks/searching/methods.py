@@ -16,9 +16,13 @@ from ponder.strategies.search.settings import TreeSearch
 
 DEPTH = 25
 """Steps of a path where nodes are counted: shorter than the default, so that trees are wide."""
-VERIFIER = "process_reward"
 Settings = Mapping[str, Any]  # Any: settings of many types
-ONE_TOKEN: Settings = {"step_tokens": 1, "step_stop": (), "max_tokens": 4096}
+ONE_TOKEN: Settings = {
+    "verifier": "process_reward",
+    "step_tokens": 1,
+    "step_stop": (),
+    "max_tokens": 4096,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,42 +42,40 @@ def _across(steps: int) -> int:
 METHODS = (
     Method(
         name="beam",
-        sized=lambda n, shared: beam(VERIFIER, width=_across(n), expand=4, **shared),
-        wide=lambda w, shared: beam(VERIFIER, width=w, expand=4, **shared),
+        sized=lambda n, shared: beam(width=_across(n), expand=4, **shared),
+        wide=lambda w, shared: beam(width=w, expand=4, **shared),
     ),
     Method(
         name="dvts",
-        sized=lambda n, shared: dvts(VERIFIER, width=_across(n), expand=4, **shared),
-        wide=lambda w, shared: dvts(VERIFIER, width=w, expand=4, **shared),
+        sized=lambda n, shared: dvts(width=_across(n), expand=4, **shared),
+        wide=lambda w, shared: dvts(width=w, expand=4, **shared),
     ),
     Method(
         name="rebase",
-        sized=lambda n, shared: rebase(VERIFIER, width=_across(n), **shared),
-        wide=lambda w, shared: rebase(VERIFIER, width=w, **shared),
+        sized=lambda n, shared: rebase(width=_across(n), **shared),
+        wide=lambda w, shared: rebase(width=w, **shared),
     ),
     Method(
         name="astar",
-        sized=lambda n, shared: astar(
-            VERIFIER, expand=4, goals=n, most_expansions=n // 4, **shared
+        sized=lambda n, shared: astar(expand=4, goals=n, most_expansions=n // 4, **shared),
+        wide=lambda w, shared: astar(
+            expand=4, parallel=w // 4, goals=w // 4, most_expansions=2 * w, **shared
         ),
-        wide=lambda w, shared: astar(VERIFIER, expand=4, parallel=w // 4, goals=w // 4, **shared),
     ),
     Method(
         name="mcts",
-        sized=lambda n, shared: mcts(VERIFIER, expand=4, simulations=n // 4, **shared),
-        wide=lambda w, shared: mcts(
-            VERIFIER, expand=4, parallel=w // 4, simulations=2 * w, **shared
-        ),
+        sized=lambda n, shared: mcts(expand=4, simulations=n // 4, **shared),
+        wide=lambda w, shared: mcts(expand=4, parallel=w // 4, simulations=2 * w, **shared),
     ),
     Method(
         name="ab_mcts",
-        sized=lambda n, shared: ab_mcts(VERIFIER, most_steps=n, **shared),
-        wide=lambda w, shared: ab_mcts(VERIFIER, most_steps=8 * w, parallel=w, **shared),
+        sized=lambda n, shared: ab_mcts(most_steps=n, **shared),
+        wide=lambda w, shared: ab_mcts(most_steps=8 * w, parallel=w, **shared),
     ),
     Method(
         name="ab_mcts_m",
-        sized=lambda n, shared: ab_mcts_m(VERIFIER, most_steps=n, **shared),
-        wide=lambda w, shared: ab_mcts_m(VERIFIER, most_steps=8 * w, parallel=w, **shared),
+        sized=lambda n, shared: ab_mcts_m(most_steps=n, **shared),
+        wide=lambda w, shared: ab_mcts_m(most_steps=8 * w, parallel=w, **shared),
     ),
 )
 BY_NAME = {method.name: method for method in METHODS}

@@ -29,7 +29,7 @@ from ponder.strategies import Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
 from ponder.strategies.ranking import candidates_in, in_order
 from ponder.strategies.search.aggregation import aggregate
-from ponder.verifiers import Candidate, Verdict
+from ponder.verifiers import Verdict
 
 HEAD, VERIFIER = "score", "process_reward"
 LONGEST = 64

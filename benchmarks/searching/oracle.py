@@ -117,7 +117,7 @@ class ChainEngine(ScriptedEngine):
         self._chances: dict[tuple[int, ...], float] = {}
 
     def chance(self, prompt: list[int]) -> float:
-        """p of the item that a prompt asks about."""
+        """P of the item that a prompt asks about."""
         key = tuple(prompt)
         if key not in self._chances:
             item = "".join(map(chr, prompt)).rpartition("Item ")[2].partition("?")[0]

@@ -4,8 +4,8 @@
     .venv/bin/python benchmarks/search.py --json
 
 prints a table a metric (`benchmarks/searching/` says what each is), accuracy against tokens on a
-calibrated oracle, and as its last line JSON with the floors of the design. `--quick` tries all of it
-in seconds; its numbers mean nothing.
+calibrated oracle, and as its last line JSON with the floors of the design. `--quick` tries all of
+it in seconds; its numbers mean nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""its-hub as a contender: its self-consistency, its best-of-N with its own judge, and its beam search
-and particle filter, as its own README calls them; questions at once on one event loop. What scores
+"""its-hub as a contender: its self-consistency, best-of-N with its own judge, beam search and
+its particle filter, as its own README calls them; questions at once on one event loop. What scores
 steps is a hash of them, made here: it costs next to nothing.
 """
 
@@ -23,7 +23,7 @@ from its_hub.core.reward_models.llm_judge import LLMJudge
 from benchmarks.rivals.asking import Answered, Ask, boxed, serve
 
 
-class Hashed(AbstractProcessRewardModel):
+class Hashed(AbstractProcessRewardModel):  # type: ignore[misc]  # untyped here
     """Scores in (0, 1) that depend on nothing but the text."""
 
     async def ascore(self, prompt: Any, steps: Any) -> Any:  # Any: one text or several

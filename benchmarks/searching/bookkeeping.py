@@ -20,10 +20,11 @@ from benchmarks.overhead.bench import OWN
 from benchmarks.overhead.metrics import Row
 from benchmarks.searching.methods import DEPTH, METHODS, ONE_TOKEN, Method, strategy
 from ponder.orchestrator import Expression, Runtime, best
-from ponder.runtime import BranchPath, Finish, ScriptedEngine
+from ponder.runtime import Branch, BranchPath, Finish, ScriptedEngine
 from ponder.strategies.prompting import ask
 from ponder.strategies.search.aggregation import aggregate
 from ponder.strategies.search.growing import grow
+from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.settings import TreeSearch
 from ponder.strategies.search.tree import End, Grown, Node, Tree
 from ponder.verifiers import (
@@ -60,7 +61,7 @@ def core(method: TreeSearch[Any]) -> Counted:
     state = method.start(BranchPath(0))
     tree: Tree = state.tree
     while True:
-        wave = []
+        wave = list[tuple[Expansion, range]]()
         while method.in_flight is None or len(wave) < method.in_flight:
             asked = method.ask(state)
             if asked is None:
@@ -99,7 +100,7 @@ class Bare:
     asked: ScriptedEngine
     question: Question = QUESTION
     node: str = "search"
-    path: BranchPath = BranchPath(0, ("search",))
+    path: BranchPath = field(default_factory=lambda: BranchPath(0, ("search",)))
     equivalence: Equivalence = field(default_factory=ExactEquivalence)
     streaming: bool = True
     places: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
@@ -133,7 +134,7 @@ async def by_hand(places: Sequence[tuple[int, ...]], search: Expression) -> floa
     started = time.process_time()
     root = await engine.open(ask(QUESTION), path=BranchPath(0))
     shadow = await engine.open(ask(QUESTION), path=BranchPath(1))
-    living = {(): (root, shadow)}
+    living: dict[tuple[int, ...], tuple[Branch, Branch]] = {(): (root, shadow)}
     for place in sorted(places, key=len):
         above = living[place[:-1]]
         branch, beside = above[0].fork(1)[0], above[1].fork(1)[0]

@@ -10,11 +10,11 @@ import sys
 from typing import Any
 
 import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter
 
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "ponder"
-import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter
 
 # Okabe and Ito's colours: told apart by nearly everybody, in grey too by marker and dashes.
 STYLES = {
@@ -40,8 +40,8 @@ def draw(axes: Any, title: str, curves: Curves) -> None:  # Any: matplotlib's, u
         colour, marker, dashes = STYLES.get(name, ("#444444", "x", "-."))
         accuracy = [spot["accuracy"] for spot in spots]
         spread = [
-            [a - spot["interval"]["low"] for a, spot in zip(accuracy, spots)],
-            [spot["interval"]["high"] - a for a, spot in zip(accuracy, spots)],
+            [a - spot["interval"]["low"] for a, spot in zip(accuracy, spots, strict=True)],
+            [spot["interval"]["high"] - a for a, spot in zip(accuracy, spots, strict=True)],
         ]
         axes.errorbar(
             [spot["tokens"] for spot in spots],
@@ -71,7 +71,7 @@ def main(path: str) -> None:
     figure, panels = plt.subplots(
         1, len(settings), figsize=(4.1 * len(settings) + 2.2, 4.4), sharey=True, squeeze=False
     )
-    for axes, (title, curves) in zip(panels[0], settings.items()):
+    for axes, (title, curves) in zip(panels[0], settings.items(), strict=True):
         draw(axes, title, curves)
     panels[0][0].set_ylabel("right answers, Wilson 95 %")
     handles, names = panels[0][0].get_legend_handles_labels()

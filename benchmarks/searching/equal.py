@@ -71,7 +71,7 @@ def curves(found: Mapping[Point, Sequence[Run]]) -> dict[str, list[Spot]]:
 
 
 class Comparison:
-    """Curves of all lines over the same resamples of items; the first one is all items as they are."""
+    """Curves of all lines over the same resamples of items, of which the first is the items."""
 
     def __init__(self, found: Mapping[Point, Sequence[Run]]) -> None:
         n = len(next(iter(found.values())))

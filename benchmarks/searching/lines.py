@@ -1,5 +1,5 @@
-"""What is compared at equal accuracy: a line of the table is a method and the budgets it is given. A
-new method is a new line.
+"""What is compared at equal accuracy: a line of the table is a method and the budgets it is given.
+A new method is a new line.
 
 Settings were fixed before any result was seen; those of the trees are as the examples have them.
 """
@@ -98,14 +98,23 @@ def scored(n: int, how: str) -> Expression:
     return drawn(n) | step(Scored(aggregate=how))
 
 
+def best_of(how: str) -> Line:
+    return Line(
+        name=f"best of N, {how}", budgets=SAMPLES, make=lambda n, _: scored(n, how) | best()
+    )
+
+
+def a_star(cost: str) -> Line:
+    def make(n: int, tree: SearchSettings) -> Expression:
+        return astar(VERIFIER, expand=n, path_cost=cost, most_expansions=64, **tree) | best()
+
+    return Line(name=f"astar, {cost}", budgets=(2, 4, 8, 16), make=make)
+
+
 SAMPLES, WIDTHS = (1, 2, 4, 8, 16, 32, 64), (4, 8, 16, 32)
-BEST = {how: f"best of N, {how}" for how in ("last", "min", "mean")}
 LINES = (
     Line(name="majority vote", budgets=SAMPLES, make=lambda n, _: drawn(n) | vote()),
-    *(
-        Line(name=name, budgets=SAMPLES, make=lambda n, _, how=how: scored(n, how) | best())
-        for how, name in BEST.items()
-    ),
+    *map(best_of, ("last", "min", "mean")),
     Line(
         name="weighted vote, last",
         budgets=SAMPLES,
@@ -126,16 +135,7 @@ LINES = (
         budgets=WIDTHS,
         make=lambda n, tree: rebase(VERIFIER, width=n, **tree) | vote(weights="judge"),
     ),
-    *(
-        Line(
-            name=f"astar, {cost}",
-            budgets=(2, 4, 8, 16),
-            make=lambda n, tree, cost=cost: (
-                astar(VERIFIER, expand=n, path_cost=cost, most_expansions=64, **tree) | best()
-            ),
-        )
-        for cost in ("rise", "drop")
-    ),
+    *map(a_star, ("rise", "drop")),
     Line(
         name="mcts",
         budgets=(8, 16, 32, 64),

@@ -6,7 +6,7 @@ width where the width is what costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ponder.strategies.search.settings import TreeSearch
 
 DEPTH = 25
 """Steps of a path where nodes are counted: shorter than the default, so that trees are wide."""
-Settings = Mapping[str, Any]  # Any: settings of many types
+Settings = dict[str, Any]  # Any: settings of many types
 ONE_TOKEN: Settings = {
     "verifier": "process_reward",
     "step_tokens": 1,

@@ -1,9 +1,9 @@
-"""Whether a search makes the engine read a prefix twice: rows that the own engine truly ran for given
-tokens, less the distinct prefixes that were needed.
+"""Whether a search makes the engine read a prefix twice: rows that the own engine truly ran for
+given tokens, less the distinct prefixes that were needed.
 
-A prefix is told by all its tokens, whichever branch it is on; so the policy's prompt counts once, and
-each step once in the verifier's shadow. The last token of what is given waits until more is given,
-and runs with that.
+A prefix is told by all its tokens, whichever branch it is on; so the policy's prompt counts once,
+and each step once in the verifier's shadow. The last token of what is given waits until more is
+given, and runs with that.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ async def _counted(model: str, name: str) -> dict[str, float]:
     method = next(method for method in METHODS if method.name == name)
     engine = Watching(open_engine(model))
     try:
-        runtime = Runtime(engine, equivalence=ExactEquivalence())  # type: ignore[arg-type]  # stands in front of one
+        runtime = Runtime(engine, equivalence=ExactEquivalence())
         strategy = method.wide(WIDTH, STEPS) | best()
         await runtime.solve(QUESTION, strategy, seed=1)
         stats = engine.stats()

@@ -77,7 +77,7 @@ def print_report(
         print(f"floor {met}: {verdict.floor} ({verdict.found})")
     if as_json:
         efficiency = {each.setting.name: _as_json(each) for each in found}
-        told = {"machine": dict(machine), "metrics": rows_as_json(rows)}
+        told: dict[str, object] = {"machine": machine, "metrics": rows_as_json(rows)}
         told |= {"efficiency": efficiency, "floors": [asdict(verdict) for verdict in floors]}
         print(json.dumps(told))
 

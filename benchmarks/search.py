@@ -11,6 +11,7 @@ it in seconds; its numbers mean nothing.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ def arguments() -> argparse.Namespace:
     )
     everything = [*METRICS, EFFICIENCY]
     parser.add_argument("--metrics", nargs="+", choices=everything, default=everything)
+    parser.add_argument("--items", type=int, default=300, help="of the oracle's first setting")
     parser.add_argument("--quick", action="store_true", help="little of everything")
     parser.add_argument("--picture", type=Path, help="write FILE.png and FILE.svg")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
@@ -58,17 +60,18 @@ def measured(names: list[str], *, quick: bool) -> Iterator[Row]:
                 yield row
 
 
-def efficiency(*, quick: bool) -> Iterator[Efficiency]:
-    for setting in settings(quick=quick):
+def efficiency(items: int, *, quick: bool) -> Iterator[Efficiency]:
+    for setting in settings(items, quick=quick):
         found = runs(setting)
-        print(f"{setting.name}: {setting.items} items", file=sys.stderr, flush=True)
-        yield Efficiency(setting=setting, curves=curves(found), comparison=Comparison(found))
+        told = Efficiency(setting=setting, curves=curves(found), comparison=Comparison(found))
+        print(json.dumps(told.as_json()), file=sys.stderr, flush=True)
+        yield told
 
 
 def main() -> None:
     given, before = arguments(), machine()
     rows = list(measured(given.metrics, quick=given.quick))
-    found = list(efficiency(quick=given.quick)) if EFFICIENCY in given.metrics else []
+    found = list(efficiency(given.items, quick=given.quick)) if EFFICIENCY in given.metrics else []
     told = {**before, "load average at the end": machine()["load average"]}
     print_report(rows, found, verdicts(rows, floor_ratios(found)), told, as_json=given.json)
     if given.picture is not None and found:

@@ -68,18 +68,22 @@ def draw(axes: Any, title: str, curves: Curves) -> None:  # Any: matplotlib's, u
 
 def main(path: str) -> None:
     settings: dict[str, Curves] = json.load(sys.stdin)
-    figure, panels = plt.subplots(
-        1, len(settings), figsize=(4.1 * len(settings) + 2.2, 4.4), sharey=True, squeeze=False
+    columns = min(3, len(settings) + 1)
+    rows = -(-(len(settings) + 1) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(4.3 * columns, 3.9 * rows), sharey=True, squeeze=False
     )
-    for axes, (title, curves) in zip(panels[0], settings.items(), strict=True):
+    panels = list(grid.flat)
+    for axes, (title, curves) in zip(panels, settings.items(), strict=False):
         draw(axes, title, curves)
-    panels[0][0].set_ylabel("right answers, Wilson 95 %")
-    handles, names = panels[0][0].get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="center right", frameon=False, fontsize=8, bbox_to_anchor=(0.995, 0.5)
-    )
-    figure.tight_layout(rect=(0, 0, 1 - 2.0 / figure.get_figwidth(), 1))
-    figure.savefig(f"{path}.png", dpi=150, metadata={"Software": None})
+    for row in grid:
+        row[0].set_ylabel("right answers, Wilson 95 %")
+    handles, names = panels[0].get_legend_handles_labels()
+    for axes in panels[len(settings) :]:
+        axes.axis("off")
+    panels[-1].legend(handles, names, loc="center", frameon=False, fontsize=9)
+    figure.tight_layout()
+    figure.savefig(f"{path}.png", dpi=110, metadata={"Software": None})
     figure.savefig(f"{path}.svg", metadata={"Date": None})
 
 

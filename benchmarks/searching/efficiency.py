@@ -35,15 +35,15 @@ class Setting:
         return self.oracle.name
 
 
-def settings(*, quick: bool) -> list[Setting]:
+def settings(items: int, *, quick: bool) -> list[Setting]:
     """All were fixed before any result was seen: the first is the one that floors are held to, the
-    others show what it hangs on, with fewer items.
+    others show what it hangs on, with a fifth of the items.
     """
     if quick:
         return [Setting(oracle=Oracle(name="AUC 0.9", auc=0.9), items=4, most=8)]
-    few = 60
+    few = max(1, items // 5)
     return [
-        Setting(oracle=Oracle(name="AUC 0.9", auc=0.9), items=300),
+        Setting(oracle=Oracle(name="AUC 0.9", auc=0.9), items=items),
         Setting(oracle=Oracle(name="AUC 0.7", auc=0.7), items=few),
         Setting(oracle=Oracle(name="AUC 0.99", auc=0.99), items=few),
         Setting(oracle=Oracle(name="AUC 0.9, 16 steps", auc=0.9, depth=16), items=few),

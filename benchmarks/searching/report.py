@@ -45,6 +45,13 @@ class Efficiency:
             for line in self.curves
         }
 
+    def as_json(self) -> dict[str, object]:
+        return {
+            "setting": asdict(self.setting),
+            "curves": {name: list(map(asdict, spots)) for name, spots in self.curves.items()},
+            "ratios": {name: list(map(str, ratios)) for name, ratios in self.ratios().items()},
+        }
+
     def _has(self, name: str, size: int) -> bool:
         return any(spot.budget == size for spot in self.curves.get(name, ()))
 
@@ -76,7 +83,7 @@ def print_report(
         met = {True: "met", False: "NOT met", None: "?"}[verdict.met]
         print(f"floor {met}: {verdict.floor} ({verdict.found})")
     if as_json:
-        efficiency = {each.setting.name: _as_json(each) for each in found}
+        efficiency = {each.setting.name: each.as_json() for each in found}
         told: dict[str, object] = {"machine": machine, "metrics": rows_as_json(rows)}
         told |= {"efficiency": efficiency, "floors": [asdict(verdict) for verdict in floors]}
         print(json.dumps(told))
@@ -101,14 +108,6 @@ def _print_efficiency(each: Efficiency) -> None:
                 f"    {spot.budget:4}: {spot.accuracy:.3f} [{spot.interval.low:.3f}, "
                 f"{spot.interval.high:.3f}], {spot.tokens:.1f}, {spot.passes:.1f}"
             )
-
-
-def _as_json(each: Efficiency) -> dict[str, object]:
-    return {
-        "setting": asdict(each.setting),
-        "curves": {name: [asdict(spot) for spot in spots] for name, spots in each.curves.items()},
-        "ratios": {name: list(map(str, ratios)) for name, ratios in each.ratios().items()},
-    }
 
 
 def draw(found: Sequence[Efficiency], path: Path) -> str:

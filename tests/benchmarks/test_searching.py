@@ -94,7 +94,7 @@ def test_a_search_by_itself_is_never_faster_than_even_time() -> None:
 
 
 def test_settings_are_told_apart_by_name() -> None:
-    names = [setting.name for setting in settings(quick=False)]
+    names = [setting.name for setting in settings(300, quick=False)]
     assert len(set(names)) == len(names)
 
 

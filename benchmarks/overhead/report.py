@@ -16,10 +16,7 @@ from benchmarks.overhead.bench import OWN
 from benchmarks.overhead.metrics import Row
 from benchmarks.overhead.verdicts import verdicts
 
-NOT_YET = (
-    "not measured: beam search and particle filters, so neither prefixes that their steps send "
-    "again, nor stragglers, nor tokens drawn after an end"
-)
+NOT_YET = "not measured: tokens drawn after an end; searches are `benchmarks/search.py`'s"
 
 
 def machine() -> dict[str, object]:
@@ -45,14 +42,8 @@ def document(
     versions: Mapping[str, object],
     loads: Mapping[str, object],
 ) -> dict[str, Any]:  # Any: JSON
-    metrics: dict[str, Any] = {}
-    for row in rows:
-        case = metrics.setdefault(row.metric, {}).setdefault(row.case, {})
-        case[row.contender] = {name: summary(values) for name, values in row.numbers.items()}
-        if row.note:
-            case[row.contender]["note"] = row.note
     return {
-        "metrics": metrics,
+        "metrics": rows_as_json(rows),
         "ratios": ratios(rows),
         "floors": [asdict(verdict) for verdict in verdicts(rows)],
         "missing": dict(missing),
@@ -60,6 +51,17 @@ def document(
         "versions": dict(versions),
         "machine": dict(loads),
     }
+
+
+def rows_as_json(rows: Sequence[Row]) -> dict[str, Any]:  # Any: JSON
+    """By metric, case and contender."""
+    metrics: dict[str, Any] = {}
+    for row in rows:
+        case = metrics.setdefault(row.metric, {}).setdefault(row.case, {})
+        case[row.contender] = {name: summary(values) for name, values in row.numbers.items()}
+        if row.note:
+            case[row.contender]["note"] = row.note
+    return metrics
 
 
 def ratios(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
@@ -81,11 +83,7 @@ def ratios(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
 def print_report(told: Mapping[str, Any], *, as_json: bool) -> None:  # Any: JSON
     for key in ("machine", "versions"):
         print(f"{key}: {told[key]}")
-    for metric, cases in told["metrics"].items():
-        print(f"\n{metric}: median [quartiles]")
-        for case, contenders in cases.items():
-            for contender, numbers in contenders.items():
-                print(f"  {case:28} {contender:24} {_line(numbers)}")
+    print_rows(told["metrics"])
     print()
     for name, text in told["missing"].items():
         print(f"{name}: {text}")
@@ -95,6 +93,14 @@ def print_report(told: Mapping[str, Any], *, as_json: bool) -> None:  # Any: JSO
         print(f"floor {met}: {verdict['floor']} ({verdict['found']})")
     if as_json:
         print(json.dumps(told))
+
+
+def print_rows(metrics: Mapping[str, Any]) -> None:  # Any: JSON
+    for metric, cases in metrics.items():
+        print(f"\n{metric}: median [quartiles]")
+        for case, contenders in cases.items():
+            for contender, numbers in contenders.items():
+                print(f"  {case:28} {contender:24} {_line(numbers)}")
 
 
 def _line(numbers: Mapping[str, Any]) -> str:  # Any: JSON

@@ -26,6 +26,8 @@ JUDGE = "Score the following conversation"
 """How its-hub's judge begins, and Ponder's here."""
 RATING = "Rate the above response:"
 """optillm's."""
+STAGED, STAGES = "Work in steps.", 7
+"""A question that says this is answered in as many steps, one a request."""
 RANKING = "ranks multiple answers"
 """archon's, in its system turn."""
 Turn = dict[str, Any]  # Any: JSON from the network
@@ -139,9 +141,20 @@ def said(turns: Sequence[Turn], text: str, seed: int | None, temperature: float)
     drawn = uniform(text, "greedy" if temperature == 0 else chance)
     if number is None:
         return " ".join(f"{int(drawn * 10**9):09d}"[i : i + 3] for i in (0, 3, 6)) + " and so on"
+    if STAGED in text:
+        return stage(turns, number, drawn)
     first, second = terms(number)
     value = first + second + (0 if drawn < RIGHT else 1 + int(drawn * 1000) % 7)
     return f"Add {first} and {second}.\nThe answer is \\boxed{{{value}}}"
+
+
+def stage(turns: Sequence[Turn], number: int, drawn: float) -> str:
+    """The next step after those in the last turn, which a blank line ends."""
+    last = turns[-1].get("content") or ""
+    done = last.count("\n\n") if turns[-1].get("role") == "assistant" else 0
+    if done + 1 < STAGES:
+        return f"Step {done + 1} looks at {int(drawn * 10**6):06d} and then goes on."
+    return f"The answer is \\boxed{{{solution(number)}}}"
 
 
 def verdict(turns: Sequence[Turn], number: int | None) -> str:

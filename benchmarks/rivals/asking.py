@@ -21,9 +21,9 @@ BOXED = re.compile(r"\\boxed\{([^}]*)\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """Answer each question by n samples: by vote, or by a judge's scores."""
+    """Answer each question by n samples: by vote, by a judge's scores, or a step at a time."""
 
-    method: Literal["self_consistency", "best_of_n"]
+    method: Literal["self_consistency", "best_of_n", "beam", "particle_filter"]
     questions: Sequence[str]
     n: int
     url: str

@@ -56,17 +56,24 @@ class Recorder:
             self._on_event(event)
 
 
+_PLAIN: Mapping[type, int] = {bool: 1, int: 1, float: 1, str: 2}
+"""Types met most, found faster than by what they are instances of."""
+
+
 def rank(value: object) -> tuple[Any, ...]:
     """An order over JSON values of any kind: null, numbers, strings, lists, objects."""
+    place = _PLAIN.get(type(value))
+    if place is not None:
+        return (place, value)
     if value is None:
         return (0,)
     if isinstance(value, int | float):
         return (1, value)
     if isinstance(value, str):
         return (2, value)
+    if isinstance(value, list | tuple):
+        return (3, tuple(map(rank, cast(Sequence[object], value))))
     if isinstance(value, Mapping):
         pairs = cast(Mapping[str, object], value).items()
         return (4, tuple((k, rank(v)) for k, v in sorted(pairs)))
-    if isinstance(value, list | tuple):
-        return (3, tuple(map(rank, cast(Sequence[object], value))))
     raise TypeError(f"{value!r} is not a JSON value, so it cannot go into a trace")

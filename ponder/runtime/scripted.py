@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 from ponder.runtime.chat import TOOLS, check_chat, offers_tools
 from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
@@ -29,6 +30,9 @@ from ponder.runtime.values import (
 
 class ScriptedEngine:
     """An `Engine` whose model is a script. See the module."""
+
+    branch: ClassVar[type[ScriptedBranch]] = ScriptedBranch
+    """What it opens; a subclass may draw in another way."""
 
     def __init__(
         self,
@@ -92,7 +96,7 @@ class ScriptedEngine:
         charge = Usage(prompt=len(tokens) + len(standing.tokens))
         self.charge(charge)
         self._opened += 1
-        return ScriptedBranch(
+        return self.branch(
             self,
             Origin(standing.path, tuple(tokens), standing.forks),
             [*tokens, *standing.tokens],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ponder.runtime.confidence import check_confidence, confidence_of
 from ponder.runtime.errors import (
@@ -83,11 +83,11 @@ class ScriptedBranch(Leaving):
     def text(self) -> str:
         return spell(self._tokens[self._prompt :])
 
-    def fork(self, n: int, first: int = 0, *, name: str | None = None) -> list[ScriptedBranch]:
+    def fork(self, n: int, first: int = 0, *, name: str | None = None) -> list[Self]:
         self._gate.check("fork")
         own = len(self._tokens)
         return [
-            ScriptedBranch(
+            type(self)(
                 self._engine, origin, list(self._tokens), self._prompt, Usage(), self, own=own
             )
             for origin in self._origin.fork(n, first, name)

@@ -72,6 +72,8 @@ class Arms:
     deeper: dict[int, Scores] = field(default_factory=lambda: {0: Scores()})
     child: dict[int, Scores] = field(default_factory=dict[int, Scores])
     """By child, what its parent makes of it."""
+    belief: dict[int, Posterior] = field(default_factory=dict[int, Posterior])
+    """The same with the prior: kept, since each descent draws of every child it passes."""
     live: dict[int, list[int]] = field(default_factory=lambda: {0: list[int]()})
     """By node, its children that can grow."""
     asked: int = 0
@@ -110,7 +112,7 @@ class AbMcts(TreeSearch[Arms]):
         state.asked += 1
         node = 0
         while state.live[node] and not self._wider(state, node, dice):
-            node = max(state.live[node], key=lambda c: PRIOR.given(state.child[c]).draw(dice))
+            node = max(state.live[node], key=lambda c: state.belief[c].draw(dice))
         return Expansion(node=node, width=1)
 
     def tell(self, state: Arms, expansion: Expansion, children: Sequence[Node]) -> None:
@@ -128,11 +130,16 @@ class AbMcts(TreeSearch[Arms]):
 
     def _back_up(self, state: Arms, child: Node, score: float) -> None:
         """A new child tells its parent of widening, and every node above of going deeper."""
-        state.child.setdefault(child.number, Scores()).add(score)
+        self._learn(state, child.number, score)
         below = child.parent or 0
         state.wider[below].add(score)
         above = state.tree[below].parent
         while above is not None:
             state.deeper[above].add(score)
-            state.child[below].add(score)
+            self._learn(state, below, score)
             below, above = above, state.tree[above].parent
+
+    def _learn(self, state: Arms, child: int, score: float) -> None:
+        seen = state.child.setdefault(child, Scores())
+        seen.add(score)
+        state.belief[child] = PRIOR.given(seen)

@@ -21,6 +21,8 @@ class Level:
     waiting: int = 0
     """Expansions asked for and not told."""
     grown: list[int] = field(default_factory=list[int])
+    goals: int = 0
+    """Complete paths so far."""
 
 
 def next_of(state: Level) -> Expansion | None:
@@ -34,6 +36,7 @@ def complete(state: Level, children: Sequence[Node]) -> bool:
     """Take in what one expansion grew; whether the whole level is there."""
     state.waiting -= 1
     state.grown += [child.number for child in children]
+    state.goals += sum(child.end is End.GOAL for child in children)
     return not state.waiting and not state.queue
 
 
@@ -82,8 +85,7 @@ class Beam(TreeSearch[Level]):
         if not complete(state, children):
             return
         live = level_up(state)
-        goals = sum(node.end is End.GOAL for node in state.tree.nodes)
-        kept = live[: self.width // self.expand] if goals < self.width else []
+        kept = live[: self.width // self.expand] if state.goals < self.width else []
         for node in live[len(kept) :]:
             state.tree.finish(node.number, End.PRUNED)
         state.queue = [Expansion(node=node.number, width=self.expand) for node in kept]

@@ -111,7 +111,8 @@ class Mcts(TreeSearch[Visits]):
         """From the root to the node to grow; empty where all is under way or has ended."""
         path = [0]
         while path[-1] in state.live:
-            free = [c for c in state.live[path[-1]] if self._free(state, c)]
+            live = state.live[path[-1]]
+            free = [c for c in live if self._free(state, c)] if state.under_way else live
             if not free:
                 return []
             path.append(max(free, key=lambda child: (self._promise(state, child), -child)))
@@ -132,8 +133,11 @@ class Mcts(TreeSearch[Visits]):
         return puct(value, 1 / self.expand, parent, visits)
 
     def _upwards(self, state: Visits, number: int) -> list[int]:
-        above = state.tree[number].parent
-        return [number, *(self._upwards(state, above) if above is not None else [])]
+        found, above = [number], state.tree[number].parent
+        while above is not None:
+            found.append(above)
+            above = state.tree[above].parent
+        return found
 
     def _wither(self, state: Visits, number: int) -> None:
         """Take dead ends off their parents, so that descents do not meet them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import ClassVar
 
 from ponder.runtime import BranchPath, InputError
@@ -22,15 +23,15 @@ def balanced(rewards: Sequence[float], width: int, temperature: float) -> list[i
         width: at least 0.
         temperature: above 0.
     """
-    # Against the rounding dust that a running sum would leave, each sum is taken anew, and a share
-    # that is whole but for dust is not rounded up.
+    # Sums grow from the smallest weight on, which leaves next to no rounding dust, and a share that
+    # is whole but for dust is not rounded up.
     top = rewards[0] if rewards else 0.0
     weights = [math.exp((reward - top) / temperature) for reward in rewards]
-    tails = [math.fsum(weights[i:]) for i in range(len(weights))]
-    shares: list[int] = []
+    tails = [*accumulate(reversed(weights))][::-1]
+    shares, left = list[int](), width
     for weight, tail in zip(weights, tails, strict=True):
-        left = width - sum(shares)
         shares.append(max(0, math.ceil(left * weight / tail - 1e-9)) if tail else 0)
+        left -= shares[-1]
     return shares
 
 

@@ -85,6 +85,7 @@ async def test_confidence_does_not_depend_on_company(engine: Engine) -> None:
         assert bool(one.confidences) == bool(params.confidence)
 
 
+@needs("decode")
 async def test_confidence_that_cannot_be_told_is_refused(engine: Engine) -> None:
     most = engine.capabilities.confidence
     branch = await opened(engine)

@@ -14,6 +14,7 @@ from ponder.runtime.errors import (
     PoolExhausted,
     unknown,
 )
+from ponder.runtime.grammar import Grammar, GrammarKind
 from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_model
 from ponder.runtime.opening import open_engine
 from ponder.runtime.replay.recording import RecordingEngine
@@ -55,6 +56,8 @@ __all__ = [
     "EngineStats",
     "EngineTime",
     "Finish",
+    "Grammar",
+    "GrammarKind",
     "InputError",
     "KnownModel",
     "LoadedModel",

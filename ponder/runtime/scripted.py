@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 from ponder.runtime.chat import TOOLS, check_chat, offers_tools
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
 from ponder.runtime.script import Script, arithmetic, render, spell
 from ponder.runtime.scripted_branch import ScriptedBranch
@@ -87,6 +89,11 @@ class ScriptedEngine:
 
     def count(self, prompt: Prompt) -> int:
         return len(render(prompt))
+
+    @cached_property
+    def octets(self) -> Vocabulary:
+        """What grammars are matched against: a character is its bytes in UTF-8."""
+        return Vocabulary([bytes([byte]) for byte in range(256)], frozenset(), 256)
 
     def spell(self, tokens: Sequence[int]) -> str:
         return spell(tokens)

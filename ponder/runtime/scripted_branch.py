@@ -16,8 +16,9 @@ from ponder.runtime.errors import (
 )
 from ponder.runtime.gate import Gate
 from ponder.runtime.script import END, VOCABULARY, next_token, pick, spell, truncate
+from ponder.runtime.scripted_constraint import Constraint
 from ponder.runtime.seeds import BranchPath
-from ponder.runtime.tokens import check_range, moved
+from ponder.runtime.tokens import check_range, constrained_from, moved
 from ponder.runtime.tool_calls import with_calls
 from ponder.runtime.values import (
     Delta,
@@ -103,6 +104,7 @@ class ScriptedBranch:
     ) -> AsyncIterator[Delta]:
         with self._gate.call("extend"):
             start = len(self._tokens)
+            constraint = self._constraint(params)
             logprobs: list[float] = []
             finish = None
             try:
@@ -110,7 +112,7 @@ class ScriptedBranch:
                     finish = self._before(params, len(logprobs), deadline)
                     if finish is not None:
                         break
-                    token, logprob = self._draw(params)
+                    token, logprob = self._draw(params, constraint)
                     self._tokens.append(token)
                     logprobs.append(logprob)
                     self._charge(Usage(decoded=1))
@@ -268,11 +270,19 @@ class ScriptedBranch:
             logprobs.append(math.log(p) if p else -math.inf)
         return Scored(tokens=tuple(ord(c) for c in text), logprobs=tuple(logprobs))
 
-    def _draw(self, params: Sampling) -> tuple[int, float]:
+    def _constraint(self, params: Sampling) -> Constraint | None:
+        if params.grammar is None:
+            return None
+        start = constrained_from(params, len(self._tokens))
+        return Constraint(self._engine.octets, params.grammar, self._tokens[start:])
+
+    def _draw(self, params: Sampling, constraint: Constraint | None) -> tuple[int, float]:
         """Inverse CDF over token ids, as the own engine does it."""
         model = self._next()
-        kept = truncate(model, params)
+        kept = truncate(model if constraint is None else constraint.restricted(model), params)
         if not kept:
             raise InputError("every token the script allows is forbidden by `bias`")
         token = pick(kept, self.path.uniform(len(self._tokens)))
+        if constraint is not None:
+            constraint.push(token)
         return token, math.log(model[token])

@@ -1,8 +1,11 @@
-"""What every engine does with ranges of tokens when text is spliced into a branch."""
+"""What every engine does with places in a branch: ranges of tokens that make way for text, and the
+place where a constrained text begins.
+"""
 
 from __future__ import annotations
 
 from ponder.runtime.errors import InputError
+from ponder.runtime.values import Sampling
 
 
 def check_range(start: int, stop: int, total: int, given: int) -> None:
@@ -18,3 +21,15 @@ def moved(border: int, start: int, stop: int, size: int) -> int:
     if start >= border:
         return border
     return border - (stop - start) + size if stop <= border else start
+
+
+def constrained_from(params: Sampling, total: int) -> int:
+    """Where the text that must fit the grammar begins, of `total` tokens.
+
+    Raises:
+        InputError: the branch is not that long.
+    """
+    start = total if params.grammar_start is None else params.grammar_start
+    if start > total:
+        raise InputError(f"grammar_start is {start!r}; the branch has {total} tokens")
+    return start

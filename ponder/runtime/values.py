@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Literal
 
 from ponder.runtime.errors import InputError
+from ponder.runtime.grammar import KINDS, Grammar, GrammarKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,12 @@ class Sampling:
     stop: tuple[str, ...] = ()
     bias: tuple[tuple[int, float], ...] = ()
     """(token id, nats added to its logit); -inf forbids."""
+    grammar: Grammar | None = None
+    """What the text must fit: only tokens that it allows are drawn, and an end token only where the
+    text is complete.
+    """
+    grammar_start: int | None = None
+    """Place in `Branch.tokens` from which on the text must fit; None: where this decode begins."""
 
     def __post_init__(self) -> None:
         checks: list[tuple[str, object, bool, str]] = [
@@ -112,6 +119,12 @@ class Sampling:
             ("top_p", self.top_p, 0 < self.top_p <= 1, "in (0, 1]"),
             ("min_p", self.min_p, 0 <= self.min_p < 1, "in [0, 1)"),
             ("stop", self.stop, all(self.stop), "made of non-empty strings"),
+            (
+                "grammar_start",
+                self.grammar_start,
+                self.grammar_start is None or (self.grammar is not None and self.grammar_start >= 0),
+                "at least 0, with a grammar; None without one",
+            ),
         ]
         for name, value, good, allowed in checks:
             if not good:
@@ -242,6 +255,10 @@ class Capabilities:
     """`stream` gives pieces as they are drawn, not all at the end."""
     chat: frozenset[str] = frozenset()
     """Fields of `Chat` that it obeys, or passes on to who does."""
+    grammars: frozenset[GrammarKind] = frozenset()
+    """Kinds that a decode can be held to."""
+    grammar_start: bool = False
+    """A grammar may have begun before the decode, so that a constrained text can be extended."""
 
     @classmethod
     def everything(
@@ -272,4 +289,6 @@ class Capabilities:
             heads=heads,
             stream=True,
             chat=chat,
+            grammars=frozenset(KINDS),
+            grammar_start=True,
         )

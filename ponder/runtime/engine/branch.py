@@ -227,15 +227,15 @@ class LocalBranch:
         self._lane.check("extend")
         self._predict("extend")
         limit = min(params.max_tokens, self._context - self._journal.end)
-        watched = announce or params.stop
         job = Decode(
             make_rule(params, self._lane.host.config.vocabulary),
             self._key,
             limit=limit,
             end_tokens=self._tokenizer.end_tokens,
             deadline=deadline,
-            tail=TextTail(self._tokenizer, params.stop) if watched else None,
+            tail=TextTail(self._tokenizer, params.stop) if announce or params.stop else None,
             announce=announce,
+            follower=self._lane.follow(params, self._journal.tokens),
         )
         if limit < 1:
             job.close(Finish.LENGTH)

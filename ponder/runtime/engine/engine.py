@@ -11,11 +11,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from weakref import finalize
 
 from ponder.runtime.chat import TOOLS, check_chat, offers_tools
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.engine.branch import LocalBranch
 from ponder.runtime.engine.core import Core
 from ponder.runtime.engine.handle import Handle
@@ -105,6 +106,12 @@ class LocalEngine:
             handle.close()
             raise
         return LocalBranch(handle, Journal.of(tokens), len(tokens), job.usage)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """What grammars are matched against; made when first used."""
+        tokenizer = self.tokenizer
+        return Vocabulary(tokenizer.spellings(), tokenizer.end_tokens, self.config.vocabulary)
 
     def count(self, prompt: Prompt) -> int:
         return len(self.tokenizer.encode_prompt(prompt))

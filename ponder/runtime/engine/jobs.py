@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 from threading import Lock
 
+from ponder.runtime.constraints.following import Follower
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.runners.sampler import Rule
 from ponder.runtime.values import Finish, Usage
@@ -128,12 +129,15 @@ class Decode(Job):
         deadline: float | None,
         tail: TextTail | None,
         announce: bool,
+        follower: Follower | None = None,
     ) -> None:
+        """With a `follower`, only what it allows is drawn."""
         super().__init__()
         self.rule = rule
         self.key = key
         self.deadline = deadline
         self.tail = tail
+        self.follower = follower
         self.drawn: list[int] = []
         self.logprobs: list[float] = []
         self.finish = Finish.CANCELLED
@@ -149,6 +153,8 @@ class Decode(Job):
             record()
             self.drawn.append(token)
             self.logprobs.append(logprob)
+            if self.follower is not None:
+                self.follower.push(token)
             reason = self._reason(token)
             if reason is not None:
                 self.over, self.finish = True, reason

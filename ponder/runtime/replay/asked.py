@@ -60,10 +60,14 @@ def opening(path: BranchPath, prompt: Prompt, adapter: str | None) -> Asked:
 
 
 def sampling_data(params: Sampling) -> dict[str, object]:
-    """Equal for equal settings: 1 and 1.0 are written alike."""
+    """Equal for equal settings: 1 and 1.0 are written alike. A grammar is told only where there is
+    one, so that recordings of before stay good.
+    """
     numbers = {name: float(getattr(params, name)) for name in ("temperature", "top_p", "min_p")}
     bias = [[token, float(nats)] for token, nats in params.bias]
-    return {**asdict(params), **numbers, "stop": list(params.stop), "bias": bias}
+    told = {**asdict(params), **numbers, "stop": list(params.stop), "bias": bias}
+    unset = {"grammar", "grammar_start"} if params.grammar is None else frozenset[str]()
+    return {name: value for name, value in told.items() if name not in unset}
 
 
 def count_of(prompt: Prompt) -> Asked:

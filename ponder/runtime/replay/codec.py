@@ -117,13 +117,18 @@ def usage_from(data: Data) -> Usage:
     return Usage(**data)
 
 
+_NAMES = ("chat", "grammars")
+"""Capabilities that are sets of names."""
+
+
 def capabilities_data(capabilities: Capabilities) -> Data:
     splice = sorted(mode.value for mode in capabilities.splice)
-    return {**asdict(capabilities), "splice": splice, "chat": sorted(capabilities.chat)}
+    sets = {name: sorted(getattr(capabilities, name)) for name in _NAMES}
+    return {**asdict(capabilities), "splice": splice, **sets}
 
 
 def capabilities_from(data: Data) -> Capabilities:
     splice = frozenset(map(SpliceMode, data["splice"]))
-    sets = {"splice": splice, "chat": frozenset(data["chat"])}
+    sets = {"splice": splice, **{name: frozenset(data.get(name, ())) for name in _NAMES}}
     fields: dict[str, Any] = {**data, **sets, "heads": tuple(data["heads"])}
     return Capabilities(**fields)

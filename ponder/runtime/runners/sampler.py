@@ -1,7 +1,7 @@
 """Draws one token a row from logits, all rows at once.
 
-Bias, temperature, top-k, min-p and top-p apply in that order, as `scripted.truncate` states it for
-one row; the draw is the inverse CDF over token ids in float64 at a given uniform. Chance comes in
+Bias and grammar, temperature, top-k, min-p and top-p apply in that order, as `script.truncate`
+states it for one row; the draw is the inverse CDF over token ids in float64 at a given uniform. Chance comes in
 as a number, so this module has none of its own.
 """
 
@@ -36,6 +36,13 @@ class Rule:
     biased: Tensor
     """Token ids."""
     nats: Tensor
+    allowed: Tensor | None = None
+    """Marks the tokens that a grammar allows next, [vocabulary]; None allows all."""
+
+    @property
+    def shapes(self) -> bool:
+        """Whether it changes logits before anything else."""
+        return self.allowed is not None or len(self.biased) > 0
 
     @property
     def truncates(self) -> bool:
@@ -93,7 +100,7 @@ def draw(logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> li
         uniforms: one a row, in [0, 1).
     """
     norms = log_normalisers(logits)
-    shaped = biased(logits, rules)
+    shaped = shape(logits, rules)
     greedy = torch.tensor([rule.temperature == 0 for rule in rules])
     tokens = shaped.argmax(dim=-1)
     sampled = (~greedy).nonzero().view(-1)
@@ -124,15 +131,20 @@ def _verdict(token: int, logprob: float, finite: bool, empty: bool) -> Draw:
     return Draw(fault=FORBIDDEN) if empty else Draw(token=token, logprob=min(logprob, 0.0))
 
 
-def biased(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
-    """With each row's bias added; the very same tensor where there is none."""
-    rows = [i for i, rule in enumerate(rules) if len(rule.biased)]
-    if not rows:
+def shape(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
+    """With each row's bias added, and -inf where its grammar forbids; the very same tensor where
+    there is neither.
+    """
+    if not any(rule.shapes for rule in rules):
         return logits
-    which = torch.cat([torch.full_like(rules[i].biased, i) for i in rows])
-    ids = torch.cat([rules[i].biased for i in rows])
-    nats = torch.cat([rules[i].nats for i in rows]).to(logits.device)
-    return logits.index_put((which, ids), nats, accumulate=True)
+    shaped = logits.clone()
+    for row, rule in zip(shaped, rules, strict=True):
+        if len(rule.biased):
+            ids, nats = rule.biased.to(row.device), rule.nats.to(row.device)
+            row.index_add_(0, ids, nats)
+        if rule.allowed is not None:
+            row.masked_fill_(~rule.allowed.to(row.device), -torch.inf)
+    return shaped
 
 
 def _weights(logits: Tensor, rules: Sequence[Rule]) -> Tensor:

@@ -51,20 +51,30 @@ def solve(
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
     trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
+    answer_schema: Annotated[
+        Path | None, typer.Option(help="The answer is JSON that fits the JSON Schema in this file.")
+    ] = None,
     record: Record = None,
     replay: Replay = None,
     concurrency: Concurrency = 64,
     as_json: AsJson = False,
 ) -> None:
     """Answer one question."""
-    from ponder.orchestrator import Budget, load_strategy, result_data, result_line
+    from ponder.orchestrator import (
+        Budget,
+        load_strategy,
+        read_schema,
+        result_data,
+        result_line,
+    )
     from ponder.verifiers import Question
 
     expression = load_strategy(strategy)
     asked = asked_engines(model, base_url, engine, expression)
     making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
     budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
-    put = Question(text=standard_input() if question == "-" else question)
+    form = None if answer_schema is None else read_schema(answer_schema)
+    put = Question(text=standard_input() if question == "-" else question, form=form)
 
     async def run() -> Result:
         async with opened(asked, making, concurrency) as runtime:

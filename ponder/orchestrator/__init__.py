@@ -18,6 +18,7 @@ from ponder.orchestrator.dsl import (
     when,
 )
 from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, When
+from ponder.orchestrator.forms import read_schema
 from ponder.orchestrator.graphs import Edge, Graph, Node, graph
 from ponder.orchestrator.inspecting.dot import trees_dot
 from ponder.orchestrator.inspecting.judging import Judged, Tally, tallies, verdicts
@@ -131,6 +132,7 @@ __all__ = [
     "plan_data",
     "plan_table",
     "read_keys",
+    "read_schema",
     "read_trace",
     "rebase",
     "recompute",

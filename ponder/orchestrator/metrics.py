@@ -6,15 +6,17 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ponder.verifiers import Candidate, Equivalence, extract, group
+from ponder.verifiers import Candidate, Equivalence, Question, answer_of, group
 
 
-async def measure(metric: str, candidates: Sequence[Candidate], equivalence: Equivalence) -> float:
+async def measure(
+    metric: str, question: Question, candidates: Sequence[Candidate], equivalence: Equivalence
+) -> float:
     """In [0, 1]; 0 of no candidates."""
     if metric == "best_score":
         verdicts = (c.verdict for c in candidates)
         return max((v.score for v in verdicts if v and v.score is not None), default=0.0)
-    numbers = await group([extract(c.text) for c in candidates], equivalence)
+    numbers = await group([answer_of(question, c.text) for c in candidates], equivalence)
     sizes = defaultdict[int, float](float)
     for number, candidate in zip(numbers, candidates, strict=True):
         if number is not None:

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ponder.orchestrator.budget import Budget
 from ponder.orchestrator.calls import Meter
@@ -16,6 +17,7 @@ from ponder.orchestrator.checking import check
 from ponder.orchestrator.context import Run
 from ponder.orchestrator.expression import Expression
 from ponder.orchestrator.flow import cause, execute
+from ponder.orchestrator.forms import asked
 from ponder.orchestrator.ledger import Ledger
 from ponder.orchestrator.naming import name_of, nodes
 from ponder.orchestrator.planning import Plan, by_role, plan
@@ -24,7 +26,10 @@ from ponder.orchestrator.result import Result
 from ponder.orchestrator.summary import summary
 from ponder.orchestrator.trace import check_writable
 from ponder.runtime import Engine, InputError, PonderError, open_engine
-from ponder.verifiers import Equivalence, ExactEquivalence, Question
+from ponder.verifiers import Equivalence, ExactEquivalence, Question, SameJson
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 class Runtime:
@@ -100,6 +105,7 @@ class Runtime:
         seed: int | None = None,
         trace: Path | None = None,
         on_event: OnEvent | None = None,
+        answer: type[BaseModel] | Mapping[str, object] | None = None,
     ) -> Result:
         """Answer one question.
 
@@ -110,17 +116,19 @@ class Runtime:
             seed: None draws one; the result says which.
             trace: where to write the trace, as JSON lines.
             on_event: told each event when it happens, in that order.
+            answer: the form that the answer must have, a pydantic model or a JSON Schema: all
+                replies are held to it (docs/constraints.md). None is free text.
 
         Raises:
             InputError: something given cannot be used; no token was spent.
             ModelError: an engine failed; every branch is closed.
             PonderError: the trace could not be written.
         """
-        asked = Question(text=question) if isinstance(question, str) else question
+        put = asked(question, answer)
         if trace is not None:
             check_writable(trace)
-        whole, limits = check(strategy, self._engines), budget or Budget()
-        run = self._begin(asked, strategy, whole, limits, seed, on_event)
+        whole, limits = check(strategy, self._engines, put), budget or Budget()
+        run = self._begin(put, strategy, whole, limits, seed, on_event)
         failure: BaseException | None = None
         try:
             await execute(run, whole)
@@ -164,7 +172,7 @@ class Runtime:
             engines=self._engines,
             started=started,
             meter=meter,
-            equivalence=self._equivalence,
+            equivalence=self._equivalence if question.form is None else SameJson(),
             streaming=not limited
             or not plan(strategy, self._engines, question=question, budget=budget).may_bind,
             order=order,
@@ -182,6 +190,7 @@ def solve(
     trace: Path | None = None,
     on_event: OnEvent | None = None,
     concurrency: int = 64,
+    answer: type[BaseModel] | Mapping[str, object] | None = None,
 ) -> Result:
     """`Runtime.solve` for callers that are not async; works inside a running loop, on a thread of
     its own.
@@ -196,6 +205,7 @@ def solve(
         trace: where to write the trace, as JSON lines.
         on_event: told each event when it happens.
         concurrency: engine calls that run at once.
+        answer: the form that the answer must have; see `Runtime.solve`.
     """
 
     async def run() -> Result:
@@ -205,7 +215,13 @@ def solve(
         )
         try:
             return await runtime.solve(
-                question, strategy, budget=budget, seed=seed, trace=trace, on_event=on_event
+                question,
+                strategy,
+                budget=budget,
+                seed=seed,
+                trace=trace,
+                on_event=on_event,
+                answer=answer,
             )
         finally:
             if engine is None:

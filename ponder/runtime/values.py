@@ -122,7 +122,8 @@ class Sampling:
             (
                 "grammar_start",
                 self.grammar_start,
-                self.grammar_start is None or (self.grammar is not None and self.grammar_start >= 0),
+                self.grammar_start is None
+                or (self.grammar is not None and self.grammar_start >= 0),
                 "at least 0, with a grammar; None without one",
             ),
         ]

@@ -10,7 +10,7 @@ from typing import ClassVar
 from ponder.runtime import Branch, BudgetExceeded, InputError, Sampling
 from ponder.strategies.api import Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import as_ready, collected
-from ponder.strategies.prompting import ask
+from ponder.strategies.prompting import ask, held
 from ponder.verifiers import Candidate
 
 
@@ -71,7 +71,7 @@ class Sample:
     async def _attempt(self, ctx: Context, index: int, branch: Branch) -> Candidate | None:
         async with branch:
             try:
-                segment = await branch.extend(self.sampling())
+                segment = await branch.extend(held(ctx.question, self.sampling()))
             except BudgetExceeded:
                 return None
         return Candidate(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ponder.verifiers.api import Equivalence
 from ponder.verifiers.keys import canonical
+from ponder.verifiers.structured import SameJson
 
 
 async def group(answers: Sequence[str | None], equivalence: Equivalence) -> list[int | None]:
@@ -23,7 +24,7 @@ async def group(answers: Sequence[str | None], equivalence: Equivalence) -> list
         if answer is None:
             groups.append(None)
             continue
-        key = canonical(answer)
+        key = answer if isinstance(equivalence, SameJson) else canonical(answer)
         if key not in known:
             known[key] = await place(answer, leaders, equivalence)
         groups.append(known[key])

@@ -12,6 +12,7 @@ from ponder.orchestrator.notation import from_data
 from ponder.orchestrator.server.catalogue import Catalogue
 from ponder.orchestrator.server.decoding import Decoding, decode
 from ponder.orchestrator.server.events import Event
+from ponder.orchestrator.server.formats import check_grammar, field_of, grammar_of, passes_on
 from ponder.orchestrator.server.refusals import Refusal, invalid
 from ponder.orchestrator.server.requests import ChatRequest, CompletionRequest, Limits
 from ponder.orchestrator.server.settings import ServerSettings
@@ -118,12 +119,17 @@ class Answering:
         # Counting reads the whole prompt; an engine ends at its context by itself.
         if asked.limit is None and context is not None:
             most = max(1, min(most, context - engine.count(prompt)))
+        grammar = grammar_of(asked)
+        if passes_on(asked, engine.capabilities):
+            grammar = None
+        check_grammar(grammar, engine.capabilities, asked.model, field_of(asked))
         return Sampling(
             max_tokens=min(asked.limit or most, most),
             temperature=1.0 if asked.temperature is None else asked.temperature,
             top_p=1.0 if asked.top_p is None else asked.top_p,
             stop=asked.stops,
             bias=_bias(asked),
+            grammar=grammar,
         )
 
 
@@ -135,9 +141,15 @@ def _check_thinking(asked: Asked) -> None:
         raise invalid("a strategy takes no logit_bias", field="logit_bias")
     if asked.echoes:
         raise invalid("a strategy answers, and echoes nothing", field="echo")
+    if (grammar := grammar_of(asked)) is not None and grammar.kind != "json_schema":
+        raise invalid(
+            f"a strategy answers with text or with JSON, not with a {grammar.kind} grammar",
+            field=field_of(asked),
+            code="unsupported",
+        )
     if not isinstance(asked, ChatRequest):
         return
-    for name in asked.fields:
+    for name in asked.fields.keys() - {"response_format"}:
         raise invalid(
             f"{asked.model!r} is a strategy, which weighs replies of plain text; send {name} to a "
             "model of owned_by 'ponder-engine' (GET /v1/models)",
@@ -178,6 +190,8 @@ def _prompt(asked: Asked, engine: Engine) -> tuple[Prompt, str]:
     able, fields = engine.capabilities, asked.fields
     if fields.get("tool_choice") == "none" and "tool_choice" not in able.chat:
         fields = {k: v for k, v in fields.items() if k == "response_format"}
+    if not passes_on(asked, able):
+        fields = {k: v for k, v in fields.items() if k != "response_format"}
     chat = Chat(messages=tuple(turn.message() for turn in turns), fields=fields)
     missing = unmet(chat, able)
     if missing is not None:
@@ -189,6 +203,8 @@ def _question(asked: Asked) -> Question:
     settings: dict[str, Any] = {}  # Any: keyword arguments
     if asked.ponder.instruction is not None:
         settings["instruction"] = asked.ponder.instruction
+    if (grammar := grammar_of(asked)) is not None:
+        settings["form"] = grammar.text
     if isinstance(asked, CompletionRequest):
         return Question(text=asked.text, **settings)
     *before, last = (turn.message() for turn in asked.messages)

@@ -1,1 +1,1 @@
-"""Texts that must fit a grammar: which tokens may come next (llguidance; the `constraints` extra)."""
+"""Texts that must fit a grammar: which tokens may come next, by llguidance."""

@@ -44,7 +44,9 @@ class Vocabulary:
         self.size = size
         self.ends = sorted(ends)
         spelt = [*spellings[:size], *([None] * (size - len(spellings)))]
-        self.spellings = [None if token in ends else text or None for token, text in enumerate(spelt)]
+        self.spellings = [
+            None if token in ends else text or None for token, text in enumerate(spelt)
+        ]
         self._tokenizer = _tokenizer(self.spellings)
         self._compiled: dict[Grammar, LLMatcher] = {}
 
@@ -88,9 +90,7 @@ class Follower:
 
     def copy(self) -> Follower:
         with self._lock:
-            return Follower(
-                self._vocabulary, self.grammar, self._matcher.deep_copy(), self._seen
-            )
+            return Follower(self._vocabulary, self.grammar, self._matcher.deep_copy(), self._seen)
 
     def push(self, token: int) -> None:
         """Go on by one token that was allowed."""
@@ -136,7 +136,9 @@ class Follower:
     def back_to(self, text: Sequence[int]) -> bool:
         """Take back what `text` does not begin with; False where that cannot be done."""
         pairs = zip(self._seen, text, strict=False)
-        common = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(self._seen), len(text)))
+        common = next(
+            (i for i, (a, b) in enumerate(pairs) if a != b), min(len(self._seen), len(text))
+        )
         surplus = len(self._seen) - common
         del self._seen[common:]
         return surplus == 0 or self._matcher.rollback(surplus)
@@ -150,8 +152,8 @@ class Follower:
             wrong = self._spell(rest[taken : taken + 1])
             raise InputError(
                 f"the text so far does not fit the {self.grammar.kind} grammar: after "
-                f"{self._spell(self._seen)!r} it does not allow {wrong!r}; rewind, or say where the "
-                "constrained text begins (grammar_start)"
+                f"{self._spell(self._seen)!r} it does not allow {wrong!r}; rewind, or say where "
+                "the constrained text begins (grammar_start)"
             )
 
     def _stuck(self, reason: str) -> str:

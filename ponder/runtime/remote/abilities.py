@@ -7,6 +7,8 @@ from enum import Enum
 from typing import Literal
 
 from ponder.runtime.chat import ENDPOINT_FIELDS
+from ponder.runtime.grammar import GrammarKind
+from ponder.runtime.remote.formats import Way
 from ponder.runtime.values import Capabilities, SpliceMode
 
 
@@ -60,6 +62,8 @@ class Abilities:
     stream: bool
     top_k: bool
     min_p: bool
+    grammars: tuple[tuple[GrammarKind, Way], ...]
+    """Kinds that replies can be held to, and how that is said."""
 
     def capabilities(self, *, fallback: bool, context_length: int | None) -> Capabilities:
         """As every engine tells them.
@@ -88,6 +92,7 @@ class Abilities:
             heads=(),
             stream=self.stream,
             chat=ENDPOINT_FIELDS,
+            grammars=frozenset(kind for kind, _ in self.grammars),
         )
 
 

@@ -9,6 +9,7 @@ counts as missing: a plan is then refused, or a request dearer, but nothing is s
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -16,11 +17,13 @@ from functools import partial
 from typing import Any
 
 from ponder.runtime.errors import InputError
+from ponder.runtime.grammar import KINDS, Grammar, GrammarKind
 from ponder.runtime.remote.abilities import MOST_CHOICES, Abilities, Prefix, Rendering
 from ponder.runtime.remote.body import CHAT, COMPLETIONS, Body, continued
 from ponder.runtime.remote.calls import ask, explained, persist, pieces
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.faults import EndpointError, NotFound
+from ponder.runtime.remote.formats import TRIALS, WAYS, Way, formatted
 from ponder.runtime.remote.growing import numbers
 from ponder.runtime.remote.scoring import render
 from ponder.runtime.remote.wire import Choice, Reply
@@ -57,8 +60,8 @@ class _Prober:
             self._text(_COUNT, _LONG, temperature=0), self._text(_CHANCE, _SHORT, temperature=0)
         )
         drawn, again = await asyncio.gather(self._drawn(), self._drawn())
-        choices, prefix, raw, rendering = await asyncio.gather(
-            self._choices(), self._prefix(greedy), self._raw(), self._rendering()
+        choices, prefix, raw, rendering, grammars = await asyncio.gather(
+            self._choices(), self._prefix(greedy), self._raw(), self._rendering(), self._grammars()
         )
         tests: list[Callable[[], Awaitable[bool]]] = [
             lambda: self._stop(greedy),
@@ -88,6 +91,7 @@ class _Prober:
             stream=stream,
             top_k=top_k,
             min_p=min_p,
+            grammars=grammars,
         )
 
     async def _first(self) -> Reply:
@@ -173,6 +177,25 @@ class _Prober:
         for rendering in Rendering:
             if await self._holds(partial(works, rendering)):
                 return rendering
+        return None
+
+    async def _grammars(self) -> tuple[tuple[GrammarKind, Way], ...]:
+        found = await asyncio.gather(*map(self._way, KINDS))
+        return tuple((kind, way) for kind, way in zip(KINDS, found, strict=True) if way is not None)
+
+    async def _way(self, kind: GrammarKind) -> Way | None:
+        """The first way of holding a reply to such a grammar that has an effect."""
+
+        async def works(way: Way) -> bool:
+            fields = formatted(way, Grammar(kind=kind, text=TRIALS[kind]))
+            said = content(await self._chat(_COUNT, _LONG, temperature=0, **fields)).strip()
+            if kind == "json_schema":
+                return "".join(said.split()) == '{"zq":"wug"}'
+            return re.fullmatch(TRIALS["regex"], said) is not None
+
+        for way in WAYS:
+            if await self._holds(partial(works, way)):
+                return way
         return None
 
     async def _stream(self, greedy: str, *, usage: bool) -> bool:

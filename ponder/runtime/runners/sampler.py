@@ -1,8 +1,8 @@
 """Draws one token a row from logits, all rows at once.
 
 Bias and grammar, temperature, top-k, min-p and top-p apply in that order, as `script.truncate`
-states it for one row; the draw is the inverse CDF over token ids in float64 at a given uniform. Chance comes in
-as a number, so this module has none of its own.
+states it for one row; the draw is the inverse CDF over token ids in float64 at a given uniform.
+Chance comes in as a number, so this module has none of its own.
 """
 
 from __future__ import annotations

@@ -218,6 +218,8 @@ class VllmBranch:
         """Start a decode; `end_decode` must follow."""
         self._gate.check("extend")
         engine = self._engine
+        if params.grammar is not None:
+            raise self._untold("grammars")
         ends = engine.tokenizer.end_tokens
         limit = min(params.max_tokens, engine.context_length - len(self._tokens))
         job = Decode(

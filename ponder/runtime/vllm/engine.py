@@ -21,6 +21,7 @@ from weakref import finalize
 from ponder.runtime.chat import check_chat
 from ponder.runtime.engine.prompts import encode_prompt
 from ponder.runtime.errors import CapabilityError, InputError, unknown
+from ponder.runtime.grammar import GrammarKind
 from ponder.runtime.models.config import Tokenizer
 from ponder.runtime.models.load import ON_HUB
 from ponder.runtime.models.tokenizer_json import tokenizer_from_directory
@@ -143,7 +144,8 @@ def _capabilities(context_length: int, *, adapters: bool) -> Capabilities:
     )
     # Where adapters are loaded, vLLM dies of prompt log-probabilities (0.32, on CPUs), with an
     # adapter or without.
-    return replace(can, prompt_logprobs=not adapters)
+    none = frozenset[GrammarKind]()
+    return replace(can, prompt_logprobs=not adapters, grammars=none, grammar_start=False)
 
 
 def _directory(model: str) -> Path:

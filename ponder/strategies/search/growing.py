@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic
 from ponder.runtime import Branch, BudgetExceeded, Sampling, Segment
 from ponder.strategies.api import Context
 from ponder.strategies.concurrency import all_of
-from ponder.strategies.prompting import ask
+from ponder.strategies.prompting import ask, held
 from ponder.strategies.search.aggregation import aggregate
 from ponder.strategies.search.lookahead import Rollout, judge_beyond, roll
 from ponder.strategies.search.method import Expansion, State
@@ -50,6 +50,8 @@ class Grower(Generic[State]):
     _living: dict[int, Living] = field(default_factory=dict[int, Living])
     _bare: Branch | None = None
     """A shadow of no steps, where each path is judged as one step."""
+    _begins: int = 0
+    """Place in the journals where replies begin."""
 
     @property
     def _verifier(self) -> StepVerifier:
@@ -73,6 +75,7 @@ class Grower(Generic[State]):
             self.cut = True
             return
         self._living[0] = Living(branch=branch, shadow=shadow)
+        self._begins = len(branch.tokens)
         if method.aggregate == "model":
             (self._bare,) = shadow.fork(1)
 
@@ -184,7 +187,7 @@ class Grower(Generic[State]):
             above = self.tree[sprout.parent]
             params = self.method.sampling(above.path_tokens, above.depth)
         try:
-            sprout.segment = await sprout.living.branch.extend(params)
+            sprout.segment = await sprout.living.branch.extend(self._held(params))
         except BudgetExceeded:
             self.cut = True
 
@@ -203,11 +206,15 @@ class Grower(Generic[State]):
             return
         rollouts = [r for sprout in sprouts for r in self._rollout(sprout)]
         try:
-            await roll(self.method, rollouts)
+            await roll(self.method, rollouts, self._held)
         finally:
             for rollout in rollouts:
                 rollout.branch.close()
         self.cut = self.cut or any(rollout.cut for rollout in rollouts)
+
+    def _held(self, params: Sampling) -> Sampling:
+        """To the question's form, from where the reply began."""
+        return held(self.ctx.question, params, self._begins)
 
     def _rollout(self, sprout: Sprout) -> list[Rollout]:
         """One, unless the path ends with its step."""

@@ -83,5 +83,5 @@ async def test_grammars_that_are_not_declared_are_refused(engine: Engine) -> Non
         branch = await opened(engine)
         assert branch.usage == Usage()
         await branch.extend(held(2))
-        with pytest.raises(CapabilityError, match="in the middle|go on from the beginning"):
+        with pytest.raises(CapabilityError, match=r"in the middle|go on from the beginning"):
             await branch.extend(held(2, len(branch.tokens) - 1))

@@ -10,6 +10,7 @@ import typer
 
 from ponder.cli.engines import asked_engines, kept, opened, opening
 from ponder.cli.options import (
+    AnswerSchema,
     AsJson,
     BaseUrl,
     BudgetSeconds,
@@ -36,6 +37,7 @@ from ponder.cli.terminal import (
 if TYPE_CHECKING:
     from ponder.evals import Report
     from ponder.orchestrator import Result
+    from ponder.verifiers import Question
 
 
 def solve(
@@ -51,30 +53,20 @@ def solve(
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
     trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
-    answer_schema: Annotated[
-        Path | None, typer.Option(help="The answer is JSON that fits the JSON Schema in this file.")
-    ] = None,
+    answer_schema: AnswerSchema = None,
     record: Record = None,
     replay: Replay = None,
     concurrency: Concurrency = 64,
     as_json: AsJson = False,
 ) -> None:
     """Answer one question."""
-    from ponder.orchestrator import (
-        Budget,
-        load_strategy,
-        read_schema,
-        result_data,
-        result_line,
-    )
-    from ponder.verifiers import Question
+    from ponder.orchestrator import Budget, load_strategy, result_data, result_line
 
     expression = load_strategy(strategy)
     asked = asked_engines(model, base_url, engine, expression)
     making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
     budget = Budget(tokens=budget_tokens, seconds=budget_seconds)
-    form = None if answer_schema is None else read_schema(answer_schema)
-    put = Question(text=standard_input() if question == "-" else question, form=form)
+    put = _question(question, answer_schema)
 
     async def run() -> Result:
         async with opened(asked, making, concurrency) as runtime:
@@ -94,6 +86,14 @@ def solve(
     else:
         typer.echo(result.text)
         typer.echo(result_line(result), err=True)
+
+
+def _question(text: str, answer_schema: Path | None) -> Question:
+    from ponder.orchestrator import read_schema
+    from ponder.verifiers import Question
+
+    form = None if answer_schema is None else read_schema(answer_schema)
+    return Question(text=standard_input() if text == "-" else text, form=form)
 
 
 def evaluate(

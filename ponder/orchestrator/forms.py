@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -72,7 +72,7 @@ def _closed(schema: Any) -> Any:  # Any: JSON
     invent fields would.
     """
     if isinstance(schema, list):
-        return [_closed(each) for each in schema]
+        return [_closed(each) for each in cast(Sequence[Any], schema)]
     if not isinstance(schema, dict):
         return schema
     told = {name: _closed(value) for name, value in cast(dict[str, Any], schema).items()}

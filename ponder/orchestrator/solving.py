@@ -208,6 +208,8 @@ def solve(
         answer: the form that the answer must have; see `Runtime.solve`.
     """
 
+    put = asked(question, answer)
+
     async def run() -> Result:
         engines = open_engine() if engine is None else engine
         runtime = Runtime(
@@ -215,13 +217,7 @@ def solve(
         )
         try:
             return await runtime.solve(
-                question,
-                strategy,
-                budget=budget,
-                seed=seed,
-                trace=trace,
-                on_event=on_event,
-                answer=answer,
+                put, strategy, budget=budget, seed=seed, trace=trace, on_event=on_event
             )
         finally:
             if engine is None:

@@ -125,7 +125,7 @@ def test_engines_that_cannot_are_refused() -> None:
         ({"grammar_start": False}, SEARCHES[0]),
     ):
         poor = engine()
-        poor.capabilities = replace(poor.capabilities, **lacks)  # type: ignore[arg-type]
+        poor.capabilities = replace(poor.capabilities, **lacks)
         plan(strategy, poor)
         name = next(iter(lacks))
         with pytest.raises(CapabilityError, match=f"needs {name} of the policy engine"):

@@ -165,7 +165,9 @@ def fields(draw: st.DrawFn, depth: int = 1) -> Any:
 @st.composite
 def models(draw: st.DrawFn, depth: int = 1) -> type[BaseModel]:
     names = draw(st.lists(st.sampled_from("pqrst"), min_size=1, max_size=3, unique=True))
-    return create_model("Drawn", **{name: (draw(fields(depth)), ...) for name in names})
+    wanted: dict[str, Any] = {name: (draw(fields(depth)), ...) for name in names}
+    made: type[BaseModel] = create_model("Drawn", **wanted)
+    return made
 
 
 @settings(max_examples=25, deadline=None)

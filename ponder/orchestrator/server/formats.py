@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ponder.orchestrator.server.refusals import Refusal, invalid
+from ponder.orchestrator.server.refusals import invalid
 from ponder.orchestrator.server.requests import ChatRequest, CompletionRequest
 from ponder.orchestrator.server.turns import JSON
 from ponder.runtime import Capabilities, Grammar
@@ -50,21 +50,14 @@ def field_of(asked: Asked) -> str:
 
 def _response_format(asked: Asked) -> Grammar | None:
     form = asked.response_format or {"type": "text"}
-    match form.get("type"):
-        case "text":
-            return None
-        case "json_object":
-            return Grammar(kind="json_schema", text='{"type":"object"}')
-        case "json_schema":
-            named = form.get("json_schema")
-            schema: object = named.get("schema") if isinstance(named, dict) else None
-            if isinstance(schema, dict):
-                return Grammar(kind="json_schema", text=json.dumps(schema))
-    raise _unknown(form)
-
-
-def _unknown(form: JSON) -> Refusal:
-    return invalid(
+    if form.get("type") == "text":
+        return None
+    if form.get("type") == "json_object":
+        return Grammar(kind="json_schema", text='{"type":"object"}')
+    named: JSON = form["json_schema"] if isinstance(form.get("json_schema"), dict) else {}
+    if form.get("type") == "json_schema" and isinstance(named.get("schema"), dict):
+        return Grammar(kind="json_schema", text=json.dumps(named["schema"]))
+    raise invalid(
         f"response_format is {form!r}; its type is 'text', 'json_object', or 'json_schema' with "
         "{'json_schema': {'name': ..., 'schema': {...}}}",
         field="response_format",

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import count
 from weakref import finalize
 
@@ -86,6 +86,7 @@ class LocalEngine:
         self._stop = finalize(self, self.thread.stop)
         self._idents = count()
         self._live: set[int] = set()
+        self._vocabulary: Vocabulary | None = None
 
     async def open(
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
@@ -107,11 +108,13 @@ class LocalEngine:
             raise
         return LocalBranch(handle, Journal.of(tokens), len(tokens), job.usage)
 
-    @cached_property
+    @property
     def vocabulary(self) -> Vocabulary:
         """What grammars are matched against; made when first used."""
-        tokenizer = self.tokenizer
-        return Vocabulary(tokenizer.spellings(), tokenizer.end_tokens, self.config.vocabulary)
+        if self._vocabulary is None:
+            spellings, ends = self.tokenizer.spellings(), self.tokenizer.end_tokens
+            self._vocabulary = Vocabulary(spellings, ends, self.config.vocabulary)
+        return self._vocabulary
 
     def count(self, prompt: Prompt) -> int:
         return len(self.tokenizer.encode_prompt(prompt))

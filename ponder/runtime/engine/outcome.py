@@ -15,7 +15,7 @@ from ponder.runtime.engine.jobs import Decode, Job
 from ponder.runtime.engine.lane import Lane, Share
 from ponder.runtime.engine.readings import Reading, StateReading
 from ponder.runtime.errors import InputError, ModelError
-from ponder.runtime.kernels.arrays import booleans
+from ponder.runtime.kernels.arrays import booleans, tensor_of
 from ponder.runtime.runners.api import Runner, Work
 from ponder.runtime.runners.sampler import NOT_FINITE, Draw, Rule
 from ponder.runtime.seeds import uniform
@@ -106,7 +106,7 @@ def _rule(job: Decode) -> Rule | None:
     if not marks.any():
         job.close(Finish.STOP)
         return None
-    return replace(job.rule, allowed=torch.from_numpy(marks))
+    return replace(job.rule, allowed=tensor_of(marks))
 
 
 def _pick(hidden: Tensor, rows: Sequence[_Row]) -> Tensor:

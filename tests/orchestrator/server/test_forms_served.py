@@ -69,7 +69,7 @@ def test_raw_text_too(server: Served) -> None:
             model="scripted",
             prompt="How many?",
             max_tokens=30,
-            extra_body={"structured_outputs": {"regex": r".\"n\": 6."}},
+            extra_body={"structured_outputs": {"regex": '[{]"n": 6.'}},
         )
     assert reply.choices[0].text == '{"n": 6}'
 

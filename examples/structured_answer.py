@@ -1,4 +1,4 @@
-"""An answer as a pydantic model: every reply is held to its fields, and equal values vote together."""
+"""An answer as a pydantic model: replies are held to its fields, and equal values vote as one."""
 
 from pydantic import BaseModel, Field
 

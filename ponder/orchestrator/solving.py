@@ -207,7 +207,6 @@ def solve(
         concurrency: engine calls that run at once.
         answer: the form that the answer must have; see `Runtime.solve`.
     """
-
     put = asked(question, answer)
 
     async def run() -> Result:

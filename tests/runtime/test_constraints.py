@@ -25,6 +25,7 @@ from ponder.runtime import BranchPath, Finish, Grammar, InputError, LoadedModel,
 from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.engine.engine import LocalEngine
 from ponder.runtime.kernels import native
+from ponder.runtime.replay.asked import sampling_data
 
 MODEL = tiny(replace(CONFIG, head_dim=16), seed=8)
 ENDLESS = tiny(replace(CONFIG, head_dim=16), seed=8, ends=False)
@@ -361,3 +362,13 @@ async def test_lark_counts_brackets() -> None:
         for branch in root.fork(6):
             text = (await branch.extend(Sampling(max_tokens=200, grammar=grammar))).text
             assert text == "(" * (len(text) // 2) + ")" * (len(text) // 2) != ""
+
+
+def test_a_recording_knows_a_call_by_its_grammar() -> None:
+    plain = Sampling(max_tokens=3)
+    assert not {"grammar", "grammar_start"} & sampling_data(plain).keys()
+    told = [
+        json.dumps(sampling_data(replace(plain, grammar=grammar, grammar_start=start)))
+        for grammar, start in ((DIGITS, None), (DIGITS, 3), (of(["a"]), None))
+    ]
+    assert len({json.dumps(sampling_data(plain)), *told}) == 4

@@ -17,7 +17,7 @@ from ponder.runtime.engine.readings import Reading, StateReading
 from ponder.runtime.errors import InputError, ModelError
 from ponder.runtime.kernels.arrays import booleans, tensor_of
 from ponder.runtime.runners.api import Runner, Work
-from ponder.runtime.runners.sampler import NOT_FINITE, Draw, Rule
+from ponder.runtime.runners.sampler import NOT_FINITE, Draw, Rule, bars
 from ponder.runtime.seeds import uniform
 from ponder.runtime.values import Finish
 
@@ -106,7 +106,7 @@ def _rule(job: Decode) -> Rule | None:
     if not marks.any():
         job.close(Finish.STOP)
         return None
-    return replace(job.rule, allowed=tensor_of(marks))
+    return replace(job.rule, bars=bars(tensor_of(marks)))
 
 
 def _pick(hidden: Tensor, rows: Sequence[_Row]) -> Tensor:

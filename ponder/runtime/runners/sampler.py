@@ -36,13 +36,15 @@ class Rule:
     biased: Tensor
     """Token ids."""
     nats: Tensor
-    allowed: Tensor | None = None
-    """Marks the tokens that a grammar allows next, [vocabulary]; None allows all."""
+    bars: Tensor | None = None
+    """0 for tokens that a grammar allows next, -inf for others, float32 [vocabulary]; None allows
+    all.
+    """
 
     @property
     def shapes(self) -> bool:
         """Whether it changes logits before anything else."""
-        return self.allowed is not None or len(self.biased) > 0
+        return self.bars is not None or len(self.biased) > 0
 
     @property
     def truncates(self) -> bool:
@@ -60,6 +62,8 @@ class Draw:
     fault: str = ""
 
 
+_MINUS_INFINITY = -0x800000
+"""The bits of that float32, as an integer."""
 NOT_FINITE = "the model's logits are not finite"
 FORBIDDEN = "every token is forbidden by `bias`"
 
@@ -140,11 +144,17 @@ def shape(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
     shaped = logits.clone()
     for row, rule in zip(shaped, rules, strict=True):
         if len(rule.biased):
-            ids, nats = rule.biased.to(row.device), rule.nats.to(row.device)
-            row.index_add_(0, ids, nats)
-        if rule.allowed is not None:
-            row.masked_fill_(~rule.allowed.to(row.device), -torch.inf)
+            row.index_add_(0, rule.biased.to(row.device), rule.nats.to(row.device))
+        if rule.bars is not None:
+            row.add_(rule.bars.to(row.device))
     return shaped
+
+
+def bars(allowed: Tensor) -> Tensor:
+    """For a `Rule`, from marks [vocabulary]; made of bits, since a fill under a mask takes five
+    times as long.
+    """
+    return ((allowed.int() - 1) & _MINUS_INFINITY).view(torch.float32)
 
 
 def _weights(logits: Tensor, rules: Sequence[Rule]) -> Tensor:

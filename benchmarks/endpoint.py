@@ -43,6 +43,7 @@ ABILITIES = Abilities(
     stream=False,
     top_k=False,
     min_p=False,
+    grammars=(),
 )
 
 

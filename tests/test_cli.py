@@ -53,6 +53,22 @@ def test_solve_reads_standard_input() -> None:
     assert done.stdout == b"9\n"
 
 
+def test_a_schema_that_cannot_be_used_is_the_users_to_mend(tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    for text, words in (
+        (None, b"cannot be read as a JSON Schema"),
+        ("{", b"cannot be read as a JSON Schema"),
+        ("[]", b"holds no JSON Schema"),
+        ('{"not": {}}', b"keywords that are not supported"),
+        ('{"type": "object"}', b"the json_schema grammar allows none of it"),
+    ):
+        if text is not None:
+            schema.write_text(text)
+        done = ponder("solve", "4 + 5?", "-m", "scripted", "--answer-schema", str(schema))
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert words in done.stderr.replace(b"\n", b" ")
+
+
 def test_solve_json_repeats_by_its_seed() -> None:
     first = answered("solve", "What is 4 plus 5?", "-m", "scripted")
     again = answered("solve", "What is 4 plus 5?", "-m", "scripted", "--seed", str(first["seed"]))

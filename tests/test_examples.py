@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -41,6 +42,12 @@ def test_the_main_job_on_the_toy() -> None:
         assert re.search(r"\d of 3 .* \d+% .* \d+% to \d+% .* [\d,]+ .* [\d.]+ ", row), row
 
 
+def test_a_structured_answer_has_its_form() -> None:
+    lines = run("structured_answer.py").splitlines()
+    assert re.fullmatch(r"city='.*' country='.*' capital=(True|False)", lines[0])
+    assert all(set(json.loads(line)) == {"city", "country", "capital"} for line in lines[1:])
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.name)
 def test_strategies_in_files_can_run(path: Path) -> None:
     check(load_strategy(str(path)))
@@ -53,4 +60,4 @@ def test_presets_can_run() -> None:
 
 def test_every_example_is_here() -> None:
     scripts = {path.name for path in EXAMPLES.glob("*.py")}
-    assert scripts == {"quickstart.py", "three_strategies.py"}
+    assert scripts == {"quickstart.py", "structured_answer.py", "three_strategies.py"}

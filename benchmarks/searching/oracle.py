@@ -23,6 +23,7 @@ from typing import ClassVar
 from ponder.runtime import Sampling, ScriptedEngine
 from ponder.runtime.script import END
 from ponder.runtime.scripted_branch import ScriptedBranch
+from ponder.runtime.scripted_constraint import Constraint
 
 WORDINGS = 8192
 _RIGHT, _WRONG = 0x4E00, 0x7000
@@ -95,7 +96,9 @@ class ChainBranch(ScriptedBranch):
         place = (point - p) / (1 - p)
         return {attractor(place) if last else _WRONG + int(place * WORDINGS): 1 - p}
 
-    def _draw(self, model: Mapping[int, float], params: Sampling) -> int:
+    def _draw(
+        self, model: Mapping[int, float], params: Sampling, constraint: Constraint | None
+    ) -> int:
         return next(iter(model))
 
 

@@ -10,6 +10,7 @@ import typer
 
 from ponder.cli.engines import asked_engines, kept, opened, opening
 from ponder.cli.options import (
+    AnswerSchema,
     AnyStrategy,
     AsJson,
     Asked,
@@ -55,6 +56,7 @@ def solve(
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
     trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
+    answer_schema: AnswerSchema = None,
     record: Record = None,
     replay: Replay = None,
     save_search: SaveSearch = None,
@@ -63,9 +65,7 @@ def solve(
     as_json: AsJson = False,
 ) -> None:
     """Answer one question; with --save-search, a stopped search goes on by --resume."""
-    from ponder.orchestrator import result_data, result_line
-
-    put, expression = asked_for(question, strategy, resume)
+    put, expression = asked_for(question, strategy, resume, answer_schema)
     asked = asked_engines(model, base_url, engine, expression)
     making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
 
@@ -86,8 +86,13 @@ def solve(
 
     with searching(save_search):
         result = asyncio.run(run())
+    _show(result, strategy or str(resume or DEFAULT), model, as_json=as_json)
+
+
+def _show(result: Result, label: str, model: str, *, as_json: bool) -> None:
+    from ponder.orchestrator import result_data, result_line
+
     if as_json:
-        label = strategy or str(resume or DEFAULT)
         print_json({"strategy": label, "model": model, **result_data(result)})
     else:
         typer.echo(result.text)

@@ -47,6 +47,9 @@ Fallback = Annotated[
         help="Tell a model that cannot go on from a begun reply how it begins, in a user turn.",
     ),
 ]
+AnswerSchema = Annotated[
+    Path | None, typer.Option(help="The answer is JSON that fits the JSON Schema in this file.")
+]
 BudgetTokens = Annotated[
     int | None, typer.Option(help="Tokens a question may cost: given, drawn and scored.")
 ]

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,20 +20,24 @@ DEFAULT = "self_consistency"
 
 
 def asked_for(
-    question: str | None, strategy: str | None, resume: Path | None
+    question: str | None, strategy: str | None, resume: Path | None, answer_schema: Path | None
 ) -> tuple[Question, Expression]:
     """Whatever is not given is the resumed search's. Raises `InputError` without a question."""
-    from ponder.orchestrator import from_yaml, load_strategy, read_search
+    from ponder.orchestrator import from_yaml, load_strategy, read_schema, read_search
     from ponder.runtime import InputError
     from ponder.verifiers import Question
 
     text = standard_input() if question == "-" else question
+    form = None if answer_schema is None else read_schema(answer_schema)
     if resume is None:
         if text is None:
             raise InputError("no question; give one, - for standard input, or --resume FILE")
-        return Question(text=text), load_strategy(strategy or DEFAULT)
+        return Question(text=text, form=form), load_strategy(strategy or DEFAULT)
     saved = read_search(resume)
-    asked = saved.question if text is None else Question(text=text)
+    if text is None:
+        asked = saved.question if form is None else replace(saved.question, form=form)
+    else:
+        asked = Question(text=text, form=form)
     return asked, from_yaml(saved.strategy) if strategy is None else load_strategy(strategy)
 
 

@@ -29,6 +29,7 @@ from ponder.orchestrator.dsl import (
     when,
 )
 from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, When
+from ponder.orchestrator.forms import read_schema
 from ponder.orchestrator.graphs import Edge, Graph, Node, graph
 from ponder.orchestrator.inspecting.dot import trees_dot
 from ponder.orchestrator.inspecting.judging import Judged, Tally, tallies, verdicts
@@ -154,6 +155,7 @@ __all__ = [
     "plan_table",
     "pruned",
     "read_keys",
+    "read_schema",
     "read_search",
     "read_trace",
     "rebase",

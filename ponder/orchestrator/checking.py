@@ -8,7 +8,11 @@ from ponder.orchestrator.expression import Expression, Step
 from ponder.orchestrator.naming import name_of, named, nodes
 from ponder.orchestrator.ports import mismatches
 from ponder.runtime import Capabilities, CapabilityError, Engine, InputError, unknown
+from ponder.strategies import Port
+from ponder.verifiers import Question
 
+SCHEMA = "json_schema"
+"""The kind of grammar that a form is."""
 _FIXES = {
     "prefix_continuation": ", or let the prefix be restated in a user turn (--allow-fallback)",
 }
@@ -17,12 +21,17 @@ _READING = frozenset({"heads"})
 """All that is ever needed of an engine that only reads."""
 
 
-def check(expression: Expression, engines: Mapping[str, Engine] | None = None) -> Expression:
+def check(
+    expression: Expression,
+    engines: Mapping[str, Engine] | None = None,
+    question: Question | None = None,
+) -> Expression:
     """The expression with its nodes named, if it can run.
 
     Args:
         expression: what to check.
         engines: by role; None checks the expression alone.
+        question: what it is to answer, whose form engines must be able to hold replies to.
 
     Raises:
         InputError: names, ports or roles are wrong; says each place and its fix.
@@ -35,7 +44,7 @@ def check(expression: Expression, engines: Mapping[str, Engine] | None = None) -
     if engines is not None:
         for node in nodes(whole):
             if isinstance(node, Step):
-                _check_engines(node, engines)
+                _check_engines(node, engines, question)
     return whole
 
 
@@ -45,9 +54,9 @@ def roles_of(expression: Expression) -> frozenset[str]:
     return frozenset(role for step in steps for role in step.strategy.needs())
 
 
-def _check_engines(step: Step, engines: Mapping[str, Engine]) -> None:
+def _check_engines(step: Step, engines: Mapping[str, Engine], question: Question | None) -> None:
     where = f"node {name_of(step)!r}"
-    for role, needed in sorted(step.strategy.needs().items()):
+    for role, needed in sorted(_needs(step, question).items()):
         if role not in engines:
             raise InputError(
                 f"{where}: {unknown('engine role', role, engines)}; give it an engine "
@@ -61,6 +70,20 @@ def _check_engines(step: Step, engines: Mapping[str, Engine]) -> None:
                 f"has none; give role {role!r} an engine that has, such as an embedded model, "
                 f"or take another verifier or method{''.join(_FIXES.get(m, '') for m in missing)}"
             )
+
+
+def _needs(step: Step, question: Question | None) -> dict[str, frozenset[str]]:
+    """With what the form of an answer asks of whoever draws replies: steps need to go on in the
+    middle of one.
+    """
+    strategy = step.strategy
+    needs, role = strategy.needs(), getattr(strategy, "engine", None)
+    if question is None or question.form is None or strategy.takes is not Port.QUESTION:
+        return needs
+    if isinstance(role, str) and role in needs:
+        steps = "prefix_continuation" in needs[role]
+        needs[role] |= {"grammars", "grammar_start"} if steps else {"grammars"}
+    return needs
 
 
 def restating(step: Step, engines: Mapping[str, Engine]) -> Iterator[str]:
@@ -77,5 +100,6 @@ def _missing(capabilities: Capabilities, needed: frozenset[str]) -> Iterator[str
         yield "decode"
     for name in sorted(needed):
         value = getattr(capabilities, name)
-        if not value or (name == "fork" and value != "kv"):
+        other = (name == "fork" and value != "kv") or (name == "grammars" and SCHEMA not in value)
+        if not value or other:
             yield name

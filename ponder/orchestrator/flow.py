@@ -142,7 +142,7 @@ async def perform(run: Run, step: Step, source: Channel) -> AsyncIterator[Item]:
 async def choose(run: Run, part: When, items: list[Item]) -> Expression:
     candidates = [item for item in items if isinstance(item, Candidate)]
     condition = part.condition
-    value = await measure(condition.metric, candidates, run.equivalence)
+    value = await measure(condition.metric, run.question, candidates, run.equivalence)
     held = condition.holds(value)
     run.meter.recorder.decision(
         name_of(part),

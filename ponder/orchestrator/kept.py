@@ -51,6 +51,7 @@ def kept_question(trace: Trace) -> Question:
         instruction=told["instruction"],
         shots=tuple(Shot(**shot) for shot in told["shots"]),
         history=tuple(Message(**turn) for turn in told["history"]),
+        form=told.get("form"),
     )
 
 

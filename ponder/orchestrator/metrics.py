@@ -6,10 +6,12 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ponder.verifiers import Candidate, Equivalence, certainty, extract, group
+from ponder.verifiers import Candidate, Equivalence, Question, answer_of, certainty, group
 
 
-async def measure(metric: str, candidates: Sequence[Candidate], equivalence: Equivalence) -> float:
+async def measure(
+    metric: str, question: Question, candidates: Sequence[Candidate], equivalence: Equivalence
+) -> float:
     """In [0, 1]; 0 of no candidates."""
     verdicts = (c.verdict for c in candidates)
     scores = [v.score for v in verdicts if v is not None and v.score is not None]
@@ -18,7 +20,7 @@ async def measure(metric: str, candidates: Sequence[Candidate], equivalence: Equ
     if metric == "mean_score":
         # Exact before it is rounded, so that no order of summing shows and no mean is above 1.
         return math.fsum(scores) / max(1, len(scores))
-    numbers = await group([extract(c.text) for c in candidates], equivalence)
+    numbers = await group([answer_of(question, c.text) for c in candidates], equivalence)
     sizes = defaultdict[int, float](float)
     for number, candidate in zip(numbers, candidates, strict=True):
         if number is not None:

@@ -83,7 +83,7 @@ def plan(
         InputError: the strategy cannot run on these engines.
     """
     roles = by_role(engines)
-    whole = check(expression, roles)
+    whole = check(expression, roles, question)
     policy = roles.get("policy") or next(iter(roles.values()))
     prompt = policy.count(ask(question)) if question else ASSUMED_PROMPT
     sheet = _Sheet(roles)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ponder.orchestrator.trace import Trace
-from ponder.runtime import Usage
+from ponder.runtime import InputError, Usage
 from ponder.verifiers import Candidate
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
 
 
 class Status(Enum):
@@ -80,6 +87,26 @@ class Result:
             return self.answer
         said = {(a.candidate.source, a.candidate.index): a.candidate.text for a in self.candidates}
         return said[self.chosen] if self.chosen else ""
+
+    @property
+    def value(self) -> Any:  # Any: JSON
+        """The decoded answer to a question with a form; None where there is no answer."""
+        return None if self.answer is None else json.loads(self.answer)
+
+    def parsed(self, model: type[Model]) -> Model:
+        """The answer as a pydantic model.
+
+        Raises:
+            InputError: there is no answer, or it is not of that form.
+        """
+        if self.answer is None:
+            raise InputError("there is no answer to parse; see `status` and `candidates`")
+        try:
+            return model.model_validate_json(self.answer)
+        except ValueError as error:
+            raise InputError(
+                f"the answer {self.answer!r} is no {model.__name__}: {error}"
+            ) from error
 
     @property
     def numbers(self) -> Numbers:

@@ -5,9 +5,10 @@ thin synchronous one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ponder.orchestrator.budget import Budget
 from ponder.orchestrator.calls import Meter
@@ -16,6 +17,7 @@ from ponder.orchestrator.context import Run
 from ponder.orchestrator.expression import Expression
 from ponder.orchestrator.files import check_writable
 from ponder.orchestrator.flow import cause, execute
+from ponder.orchestrator.forms import asked
 from ponder.orchestrator.ledger import Ledger
 from ponder.orchestrator.naming import name_of, nodes
 from ponder.orchestrator.planning import Plan, by_role, plan
@@ -25,7 +27,10 @@ from ponder.orchestrator.saving import SavedRun, Saver, begun
 from ponder.orchestrator.summary import summary, written
 from ponder.orchestrator.trace import Event
 from ponder.runtime import Engine, InputError, PonderError, open_engine
-from ponder.verifiers import Equivalence, ExactEquivalence, Question
+from ponder.verifiers import Equivalence, ExactEquivalence, Question, SameJson
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 class Runtime:
@@ -103,6 +108,7 @@ class Runtime:
         on_event: OnEvent | None = None,
         save_search: Path | None = None,
         resume: Path | None = None,
+        answer: type[BaseModel] | Mapping[str, object] | None = None,
     ) -> Result:
         """Answer one question.
 
@@ -115,6 +121,8 @@ class Runtime:
             on_event: told each event when it happens, in that order.
             save_search: where to keep what the searches have come to (docs/search.md).
             resume: such a file, from which its searches go on.
+            answer: the form that the answer must have, a pydantic model or a JSON Schema: all
+                replies are held to it (docs/constraints.md). None is free text.
 
         Raises:
             InputError: something given cannot be used; no token was spent.
@@ -123,41 +131,38 @@ class Runtime:
         """
         for path, what in ((trace, "trace"), (save_search, "search")):
             check_writable(path, what)
-        whole = check(strategy, self._engines)
-        asked = begun(
+        put = asked(question, answer)
+        whole = check(strategy, self._engines, put)
+        saved = begun(
             resume,
-            question=Question(text=question) if isinstance(question, str) else question,
+            question=put,
             strategy=written(strategy),
             engines=self.models,
             seed=seed,
             budget=budget,
         )
-        run = self._begin(asked, strategy, whole, on_event, save_search)
+        run = self._begin(saved, strategy, whole, on_event, save_search)
         await _executed(run, whole)
-        result = summary(run, strategy, asked.budget)
+        result = summary(run, strategy, saved.budget)
         if trace is not None:
-            try:
-                result.trace.write(trace)
-            except PonderError as error:
-                error.add_note(f"the answer was {result.answer!r}, with seed {result.seed}")
-                raise
+            _keep(result, trace)
         return result
 
     def _begin(
         self,
-        asked: SavedRun,
+        saved: SavedRun,
         strategy: Expression,
         whole: Expression,
         on_event: OnEvent | None,
         save_search: Path | None,
     ) -> Run:
-        question, budget = asked.question, asked.budget
+        question, budget = saved.question, saved.budget
         order = {name_of(node): place for place, node in enumerate(nodes(whole))}
-        started = {role: e.clock() - asked.seconds for role, e in self._engines.items()}
+        started = {role: e.clock() - saved.seconds for role, e in self._engines.items()}
         role, clock = next((r, e.clock) for r, e in self._engines.items())
         limited = budget.tokens is not None or budget.calls is not None
         ledger = Ledger(budget)
-        saver = Saver(save_search, asked, ledger, lambda: clock() - started[role])
+        saver = Saver(save_search, saved, ledger, lambda: clock() - started[role])
 
         def hear(event: Event) -> None:
             saver.hear(event)
@@ -172,17 +177,25 @@ class Runtime:
         )
         return Run(
             question=question,
-            seed=asked.seed,
+            seed=saved.seed,
             engines=self._engines,
             started=started,
             meter=meter,
-            equivalence=self._equivalence,
+            equivalence=self._equivalence if question.form is None else SameJson(),
             streaming=not limited
             or not plan(strategy, self._engines, question=question, budget=budget).may_bind,
             order=order,
             saver=saver,
-            before=dict(asked.nodes),
+            before=dict(saved.nodes),
         )
+
+
+def _keep(result: Result, trace: Path) -> None:
+    try:
+        result.trace.write(trace)
+    except PonderError as error:
+        error.add_note(f"the answer was {result.answer!r}, with seed {result.seed}")
+        raise
 
 
 async def _executed(run: Run, whole: Expression) -> None:
@@ -212,6 +225,7 @@ def solve(
     save_search: Path | None = None,
     resume: Path | None = None,
     concurrency: int = 64,
+    answer: type[BaseModel] | Mapping[str, object] | None = None,
 ) -> Result:
     """`Runtime.solve` for callers that are not async; works inside a running loop, on a thread of
     its own.
@@ -228,11 +242,13 @@ def solve(
         save_search: where to keep what the searches have come to (docs/search.md).
         resume: such a file, from which its searches go on.
         concurrency: engine calls that run at once.
+        answer: the form that the answer must have; see `Runtime.solve`.
     """
+    put = asked(question, answer)
 
     def ask(runtime: Runtime) -> Awaitable[Result]:
         return runtime.solve(
-            question,
+            put,
             strategy,
             budget=budget,
             seed=seed,
@@ -242,16 +258,19 @@ def solve(
             resume=resume,
         )
 
-    asked = _asked(ask, engine, equivalence or ExactEquivalence(), concurrency)
+    return _waited(_answered(ask, engine, equivalence or ExactEquivalence(), concurrency))
+
+
+def _waited(answered: Coroutine[Any, Any, Result]) -> Result:  # Any: as asyncio.run has it
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(asked)
+        return asyncio.run(answered)
     with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, asked).result()
+        return thread.submit(asyncio.run, answered).result()
 
 
-async def _asked(
+async def _answered(
     ask: Callable[[Runtime], Awaitable[Result]],
     engine: Engine | Mapping[str, Engine] | None,
     equivalence: Equivalence,

@@ -15,14 +15,16 @@ from ponder.orchestrator.recount import exhausts
 from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
 from ponder.orchestrator.trace import Event, Trace
 from ponder.runtime import InputError
-from ponder.verifiers import extract
+from ponder.verifiers import answer_of
 
 
 def summary(run: Run, strategy: Expression, budget: Budget) -> Result:
     """What the run came to, with its trace."""
     ledger, recorder, answer = run.meter.ledger, run.meter.recorder, run.answer
     events = recorder.events()
-    attempts = tuple(Attempt(candidate=c, answer=extract(c.text)) for c in run.candidates())
+    attempts = tuple(
+        Attempt(candidate=c, answer=answer_of(run.question, c.text)) for c in run.candidates()
+    )
     policy, verifier = ledger.total("policy"), ledger.total("verifier")
     numbers = Numbers(
         answer=answer.text if answer else None,

@@ -1,6 +1,7 @@
 """What runs models: tokens in; tokens, log-probabilities and scores out."""
 
 from ponder.runtime.api import Branch, Engine
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import TOOLS, Chat, chat_refusal, unmet
 from ponder.runtime.errors import (
     BranchClosed,
@@ -14,6 +15,7 @@ from ponder.runtime.errors import (
     PoolExhausted,
     unknown,
 )
+from ponder.runtime.grammar import Grammar, GrammarKind
 from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_model
 from ponder.runtime.opening import open_engine
 from ponder.runtime.replay.recording import RecordingEngine
@@ -26,7 +28,6 @@ from ponder.runtime.standing import Leaving, Standing
 from ponder.runtime.stats import EngineStats, EngineTime
 from ponder.runtime.tool_calls import OPENING, without_calls
 from ponder.runtime.values import (
-    Capabilities,
     Delta,
     Finish,
     Logits,
@@ -58,6 +59,8 @@ __all__ = [
     "EngineStats",
     "EngineTime",
     "Finish",
+    "Grammar",
+    "GrammarKind",
     "InputError",
     "KnownModel",
     "Leaving",

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, Self
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Leaving, Standing
 from ponder.runtime.stats import EngineStats
 from ponder.runtime.values import (
-    Capabilities,
     Delta,
     Logits,
     Pooling,

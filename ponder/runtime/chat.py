@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.errors import CapabilityError
-from ponder.runtime.values import Capabilities, Message, Prompt, Tokens
+from ponder.runtime.values import Message, Prompt, Tokens
 
 Fields = Mapping[str, Any]  # Any: JSON
 
@@ -25,8 +26,8 @@ _WHY: Mapping[str, str] = {
     "take a model that was trained for tools, or leave them out",
     "tool_choice": "cannot be made to call a tool; leave tool_choice out, or give 'auto' or 'none'",
     "parallel_tool_calls": "cannot be held to one call at a time; leave parallel_tool_calls out",
-    "response_format": "cannot be held to a format yet; ask for it in words, or take a model "
-    "behind an endpoint that can",
+    "response_format": "is not held to a format by a chat's response_format, but by "
+    "Sampling.grammar; give that",
 }
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import ClassVar
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import TOOLS, check_chat, offers_tools
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
 from ponder.runtime.script import VOCABULARY, Script, arithmetic, render, spell
 from ponder.runtime.scripted_branch import ScriptedBranch
@@ -19,13 +22,7 @@ from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.stats import EngineStats, EngineTime
 from ponder.runtime.tokens import check_ids
-from ponder.runtime.values import (
-    Capabilities,
-    Prompt,
-    SpliceMode,
-    Tokens,
-    Usage,
-)
+from ponder.runtime.values import Prompt, SpliceMode, Tokens, Usage
 
 
 class ScriptedEngine:
@@ -115,6 +112,11 @@ class ScriptedEngine:
             check_ids(prompt.ids, VOCABULARY)
             return list(prompt.ids)
         return list(map(ord, render(prompt)))
+
+    @cached_property
+    def octets(self) -> Vocabulary:
+        """What grammars are matched against: a character is its bytes in UTF-8."""
+        return Vocabulary([bytes([byte]) for byte in range(256)], frozenset(), 256)
 
     def spell(self, tokens: Sequence[int]) -> str:
         return spell(tokens)

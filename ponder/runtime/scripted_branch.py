@@ -16,8 +16,9 @@ from ponder.runtime.errors import (
 )
 from ponder.runtime.gate import Gate
 from ponder.runtime.script import END, VOCABULARY, next_token, parted, pick, spell, truncate
+from ponder.runtime.scripted_constraint import Constraint
 from ponder.runtime.standing import Leaving, Origin, Standing
-from ponder.runtime.tokens import check_range, moved
+from ponder.runtime.tokens import check_range, constrained_from, moved
 from ponder.runtime.tool_calls import with_calls
 from ponder.runtime.values import (
     Delta,
@@ -109,6 +110,7 @@ class ScriptedBranch(Leaving):
         with self._gate.call("extend"):
             check_confidence(self._engine.name, params.confidence, VOCABULARY)
             start = len(self._tokens)
+            constraint = self._constraint(params)
             logprobs: list[float] = []
             confidences: list[float] = []
             finish = None
@@ -118,7 +120,7 @@ class ScriptedBranch(Leaving):
                     if finish is not None:
                         break
                     model = self._next()
-                    token = self._draw(model, params)
+                    token = self._draw(model, params, constraint)
                     self._tokens.append(token)
                     logprobs.append(math.log(model[token]))
                     if params.confidence:
@@ -279,9 +281,20 @@ class ScriptedBranch(Leaving):
             logprobs.append(math.log(p) if p else -math.inf)
         return Scored(tokens=tuple(tokens), logprobs=tuple(logprobs))
 
-    def _draw(self, model: Mapping[int, float], params: Sampling) -> int:
+    def _constraint(self, params: Sampling) -> Constraint | None:
+        if params.grammar is None:
+            return None
+        start = constrained_from(params, len(self._tokens))
+        return Constraint(self._engine.octets, params.grammar, self._tokens[start:])
+
+    def _draw(
+        self, model: Mapping[int, float], params: Sampling, constraint: Constraint | None
+    ) -> int:
         """Inverse CDF over token ids, as the own engine does it."""
-        kept = truncate(model, params)
+        kept = truncate(model if constraint is None else constraint.restricted(model), params)
         if not kept:
             raise InputError("every token the script allows is forbidden by `bias`")
-        return pick(kept, self.path.uniform(len(self._tokens)))
+        token = pick(kept, self.path.uniform(len(self._tokens)))
+        if constraint is not None:
+            constraint.push(token)
+        return token

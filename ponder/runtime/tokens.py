@@ -1,5 +1,5 @@
-"""What every engine does with ids of tokens, and with ranges of them when text is spliced into a
-branch.
+"""What every engine does with ids of tokens, and with places in a branch: ranges of tokens that
+make way for text, and the place where a constrained text begins.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ponder.runtime.errors import InputError
+from ponder.runtime.values import Sampling
 
 
 def check_ids(ids: Sequence[int], vocabulary: int) -> None:
@@ -31,3 +32,15 @@ def moved(border: int, start: int, stop: int, size: int) -> int:
     if start >= border:
         return border
     return border - (stop - start) + size if stop <= border else start
+
+
+def constrained_from(params: Sampling, total: int) -> int:
+    """Where the text that must fit the grammar begins, of `total` tokens.
+
+    Raises:
+        InputError: the branch is not that long.
+    """
+    start = total if params.grammar_start is None else params.grammar_start
+    if start > total:
+        raise InputError(f"grammar_start is {start!r}; the branch has {total} tokens")
+    return start

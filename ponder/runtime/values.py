@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Literal
 
 from ponder.runtime.errors import InputError
+from ponder.runtime.grammar import Grammar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,12 @@ class Sampling:
     """Of how many of the likeliest tokens `Segment.confidences` is to tell, for each token drawn; 0
     tells nothing. At most `Capabilities.confidence`.
     """
+    grammar: Grammar | None = None
+    """What the text must fit: only tokens that it allows are drawn, and an end token only where the
+    text is complete.
+    """
+    grammar_start: int | None = None
+    """Place in `Branch.tokens` from which on the text must fit; None: where this decode begins."""
 
     def __post_init__(self) -> None:
         checks: list[tuple[str, object, bool, str]] = [
@@ -127,6 +134,13 @@ class Sampling:
             ("min_p", self.min_p, 0 <= self.min_p < 1, "in [0, 1)"),
             ("stop", self.stop, all(self.stop), "made of non-empty strings"),
             ("confidence", self.confidence, self.confidence >= 0, "0 (none) or above"),
+            (
+                "grammar_start",
+                self.grammar_start,
+                self.grammar_start is None
+                or (self.grammar is not None and self.grammar_start >= 0),
+                "at least 0, with a grammar; None without one",
+            ),
         ]
         for name, value, good, allowed in checks:
             if not good:
@@ -218,83 +232,3 @@ Logits = Sequence[float]
 
 Pooling = Literal["mean", "last"]
 """How hidden states of many tokens become one vector: their mean, or that of the last."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What an engine can do; a plan that needs more is refused before a token is spent."""
-
-    context_length: int | None
-    """Tokens, prompt and continuation together; None where an endpoint does not tell. An engine
-    that forks by text refuses what is too long when it is sent, others at once.
-    """
-    fork: Literal["kv", "text"]
-    """By "text", a branch's whole past is sent, and charged, with each call."""
-    token_ids: bool
-    """Tokens are the model's own. Where not, a branch is kept in Unicode code points, which are
-    good for rewinding and nothing else.
-    """
-    prefix_continuation: Literal["exact", "restated"] | None
-    """Whether a branch that holds some of the reply can be extended: as if the model had never
-    stopped; only by telling the model in a user turn how its reply begins; or not at all.
-    """
-    top_k: bool
-    min_p: bool
-    logprobs: bool
-    """Log-probabilities of drawn tokens."""
-    prompt_logprobs: bool
-    """Log-probabilities of given tokens (`score`)."""
-    logits: bool
-    seed: bool
-    """Draws are a function of the branch's path."""
-    hidden_states: bool
-    """Hidden states can be pooled into one vector (`embed`)."""
-    heads: tuple[str, ...]
-    """Names that `read` takes."""
-    splice: frozenset[SpliceMode]
-    """Modes of `splice` and `join`."""
-    live_views: bool
-    """Branches can see others' tails grow (`share`)."""
-    stream: bool
-    """`stream` gives pieces as they are drawn, not all at the end."""
-    chat: frozenset[str] = frozenset()
-    """Fields of `Chat` that it obeys, or passes on to who does."""
-    confidence: int = 0
-    """Most tokens that `Sampling.confidence` may ask of: the vocabulary, where the engine sees all
-    logits; 0 where it tells none.
-    """
-    decode: bool = True
-    """Tokens can be drawn (`extend`)."""
-
-    @classmethod
-    def everything(
-        cls,
-        context_length: int,
-        *,
-        vocabulary: int,
-        splice: frozenset[SpliceMode],
-        live_views: bool,
-        hidden_states: bool,
-        heads: tuple[str, ...],
-        chat: frozenset[str] = frozenset(),
-    ) -> Capabilities:
-        """What an engine that owns its model and its KV can do."""
-        return cls(
-            context_length=context_length,
-            fork="kv",
-            token_ids=True,
-            prefix_continuation="exact",
-            top_k=True,
-            min_p=True,
-            logprobs=True,
-            prompt_logprobs=True,
-            logits=True,
-            seed=True,
-            splice=splice,
-            live_views=live_views,
-            hidden_states=hidden_states,
-            heads=heads,
-            stream=True,
-            chat=chat,
-            confidence=vocabulary,
-        )

@@ -18,6 +18,7 @@ from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.attempts import Attempt, judged, record_verdict
 from ponder.strategies.concurrency import collected, in_turn
 from ponder.strategies.drawing import Drawing
+from ponder.strategies.prompting import held
 from ponder.strategies.ranking import score_of
 from ponder.verifiers import Candidate, Verdict, platt, step_verifier_kind, verifier_kind
 
@@ -125,7 +126,7 @@ class AdaptiveBestOf(Drawing):
 
     async def _attempt(self, ctx: Context, attempt: Attempt) -> Candidate | None:
         """None where the budget let nothing be drawn."""
-        params = self.sampling(self.temperature_of(attempt.index))
+        params = held(ctx.question, self.sampling(self.temperature_of(attempt.index)))
         await attempt.advance(params, self.max_tokens)
         if not attempt.drawn:
             return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from ponder.runtime import Branch, BudgetExceeded, Finish, Sampling, Usage
 from ponder.strategies.api import Context
+from ponder.strategies.prompting import begun_at
 from ponder.verifiers import Candidate, StepVerifier, Verdict
 
 
@@ -27,6 +28,11 @@ class Attempt:
     usage: Usage = field(default_factory=Usage)
     finish: Finish | None = None
     """Why it is over; None while it can go on."""
+    _begins: int = field(init=False)
+    """Place in the branch where it begins."""
+
+    def __post_init__(self) -> None:
+        self._begins = len(self.branch.tokens)
 
     async def advance(self, params: Sampling, to: int) -> None:
         """Decode until it has `to` tokens, of `params.max_tokens` in all, or is over.
@@ -41,7 +47,8 @@ class Attempt:
             self.branch.rewind(len(self.branch.tokens) - back)
         start = self.drawn - back
         try:
-            segment = await self.branch.extend(replace(params, max_tokens=to - start))
+            stretch = begun_at(replace(params, max_tokens=to - start), self._begins)
+            segment = await self.branch.extend(stretch)
         except BudgetExceeded:
             self.finish = Finish.BUDGET
             return

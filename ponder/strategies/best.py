@@ -13,7 +13,7 @@ from typing import ClassVar
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
 from ponder.strategies.ranking import candidates_in, has_score, named, ranked, score_of
-from ponder.verifiers import extract
+from ponder.verifiers import answer_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Best:
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         candidates = ranked(candidates_in(await collected(inputs)))
-        answers = {id(c): extract(c.text) for c in candidates}
+        answers = {id(c): answer_of(ctx.question, c.text) for c in candidates}
         best = next((c for c in candidates if answers[id(c)] is not None), None)
         ctx.record(
             "best",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ponder.runtime import Branch, Engine, Finish, Sampling, Usage
+from ponder.strategies.prompting import begun_at
 
 _REACH = 4
 """Tokens that one character takes at most."""
@@ -33,7 +34,8 @@ class Chunked:
         """Draw up to `most` tokens more. Raises as `Branch.extend` does."""
         most = min(most, self._params.max_tokens - self.usage.decoded)
         before = len(self._branch.tokens)
-        segment = await self._branch.extend(replace(self._params, max_tokens=most))
+        chunk = begun_at(replace(self._params, max_tokens=most), self._start)
+        segment = await self._branch.extend(chunk)
         self.usage += segment.usage
         self.logprobs += segment.logprobs
         self.confidences += segment.confidences

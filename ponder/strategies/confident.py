@@ -16,7 +16,7 @@ from ponder.strategies.api import Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
 from ponder.strategies.measuring import check_measure, measure
 from ponder.strategies.ranking import candidates_in, in_order
-from ponder.verifiers import WINDOW, Candidate, extract
+from ponder.verifiers import WINDOW, Candidate, answer_of
 
 _ROUNDING = 1e-9
 """0.1 of 30 is 3, not a little more."""
@@ -46,7 +46,7 @@ class Confident:
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         everyone = in_order(candidates_in(await collected(inputs)))
-        answering = [c for c in everyone if extract(c.text) is not None] or everyone
+        answering = [c for c in everyone if answer_of(ctx.question, c.text) is not None] or everyone
         weighed = [replace(c, measured=measure(c, self.measure, self.window)) for c in answering]
         kept = in_order(self._highest(weighed))
         ctx.record(

@@ -21,8 +21,8 @@ from ponder.strategies.measuring import told
 from ponder.verifiers import (
     Candidate,
     Groups,
+    answer_of,
     attempt_confidence,
-    extract,
     group_means,
     percentile,
 )
@@ -167,7 +167,7 @@ class Confiding:
             self._end(attempt, "low")
             return
         self._end(attempt, "whole")
-        answer = extract(attempt.text)
+        answer = answer_of(self._ctx.question, attempt.text)
         if answer is not None:
             self._weights[await self._groups.place(answer)] += lowest
 

@@ -18,7 +18,7 @@ from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.concurrency import collected, in_turn
 from ponder.strategies.drawing import Drawing, attempt
 from ponder.strategies.stopping import RULES, Tally
-from ponder.verifiers import Candidate, Groups, extract
+from ponder.verifiers import Candidate, Groups, Question, answer_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,8 @@ class AdaptiveConsistency(Drawing):
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
-        rule, progress, settled = RULES[self.rule], _Progress(groups=Groups(ctx.equivalence)), False
+        rule, settled = RULES[self.rule], False
+        progress = _Progress(question=ctx.question, groups=Groups(ctx.equivalence))
         async with self.forks(ctx, self.most) as branches:
             params = self.sampling()
             jobs = (attempt(ctx, i, branch, params) for i, branch in enumerate(branches))
@@ -112,6 +113,7 @@ class AdaptiveConsistency(Drawing):
 class _Progress:
     """The answers so far."""
 
+    question: Question
     groups: Groups
     votes: Counter[int] = field(default_factory=Counter[int])
     """Of each group."""
@@ -119,7 +121,7 @@ class _Progress:
     """Of the rule's measure, after each sample."""
 
     async def add(self, candidate: Candidate) -> None:
-        answer = extract(candidate.text)
+        answer = answer_of(self.question, candidate.text)
         if answer is not None:
             self.votes[await self.groups.place(answer)] += 1
 

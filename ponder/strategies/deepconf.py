@@ -15,7 +15,7 @@ from ponder.strategies.api import Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
 from ponder.strategies.confiding import Confiding, Limits
 from ponder.strategies.measuring import available, check_window, needed
-from ponder.strategies.prompting import ask
+from ponder.strategies.prompting import ask, held
 from ponder.verifiers import WINDOW
 
 
@@ -101,7 +101,8 @@ class DeepConf:
             chunk=self.chunk,
             parallel=self.parallel,
         )
-        confiding = Confiding(ctx, engine, root, available(self.sampling(), engine), limits)
+        params = held(ctx.question, available(self.sampling(), engine))
+        confiding = Confiding(ctx, engine, root, params, limits)
         try:
             await confiding.draw()
         finally:

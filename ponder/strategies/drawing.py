@@ -12,7 +12,7 @@ from typing import ClassVar
 from ponder.runtime import Branch, BudgetExceeded, Sampling
 from ponder.strategies.api import Bound, Context, Load, Port
 from ponder.strategies.measuring import needed, told
-from ponder.strategies.prompting import ask
+from ponder.strategies.prompting import ask, held
 from ponder.verifiers import Candidate
 
 
@@ -86,7 +86,7 @@ async def attempt(ctx: Context, index: int, branch: Branch, params: Sampling) ->
     """Decode to the end and close the branch; None where the budget refused to begin."""
     async with branch:
         try:
-            segment = await branch.extend(params)
+            segment = await branch.extend(held(ctx.question, params))
         except BudgetExceeded:
             return None
     return Candidate(

@@ -23,6 +23,7 @@ from ponder.strategies.attempts import (
 from ponder.strategies.checkpoints import Checkpoint, settled
 from ponder.strategies.concurrency import all_of, as_ready, collected
 from ponder.strategies.drawing import Drawing
+from ponder.strategies.prompting import held
 from ponder.verifiers import Candidate, StepVerifier, Verdict, step_verifier_kind
 
 
@@ -102,7 +103,7 @@ class _Race:
 
     @property
     def _params(self) -> Sampling:
-        return self.rules.sampling()
+        return held(self.ctx.question, self.rules.sampling())
 
     @property
     def _verifier(self) -> StepVerifier:

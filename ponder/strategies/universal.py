@@ -24,7 +24,7 @@ from ponder.runtime import (
 from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
 from ponder.strategies.ranking import candidates_in, in_order, named
-from ponder.verifiers import Candidate, Question, extract, group
+from ponder.verifiers import Candidate, Question, answer_of, group
 
 _CUT = "\n[... the middle is left out ...]\n"
 _REQUEST = (
@@ -73,7 +73,7 @@ class Universal:
         order = sorted(range(len(candidates)), key=ctx.path.child("order").uniform)
         picked, failure = await self._pick(ctx, [candidates[i] for i in order])
         chosen = 0 if picked is None else order[picked]
-        answers = [extract(candidate.text) for candidate in candidates]
+        answers = [answer_of(ctx.question, candidate.text) for candidate in candidates]
         ctx.record(
             "universal",
             of=len(candidates),

@@ -17,7 +17,7 @@ from ponder.strategies.api import Answer, Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
 from ponder.strategies.measuring import measured
 from ponder.strategies.ranking import candidates_in, in_order, named, ranked, score_of
-from ponder.verifiers import Candidate, extract, group
+from ponder.verifiers import Candidate, answer_of, group
 
 WEIGHTS: dict[str, Callable[[Candidate], float]] = {
     "count": lambda candidate: 1.0,
@@ -47,7 +47,7 @@ class Vote:
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         candidates = in_order(candidates_in(await collected(inputs)))
-        answers = [extract(c.text) for c in candidates]
+        answers = [answer_of(ctx.question, c.text) for c in candidates]
         groups: dict[int, list[int]] = {}
         for place, number in enumerate(await group(answers, ctx.equivalence)):
             if number is not None:

@@ -18,7 +18,7 @@ from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.concurrency import as_ready, collected
 from ponder.strategies.drawing import Drawing, attempt
 from ponder.strategies.ranking import in_order
-from ponder.verifiers import Candidate, extract, group
+from ponder.verifiers import Candidate, answer_of, group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class EarlyStopping(Drawing):
                     yield candidate
 
     async def _agrees(self, ctx: Context, first: int, window: list[Candidate]) -> bool:
-        answers = [extract(candidate.text) for candidate in in_order(window)]
+        answers = [answer_of(ctx.question, candidate.text) for candidate in in_order(window)]
         agrees = None not in answers and len(set(await group(answers, ctx.equivalence))) == 1
         ctx.record("window", first=first, answers=answers, agrees=agrees)
         return agrees

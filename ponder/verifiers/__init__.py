@@ -1,6 +1,6 @@
 """What judges: answers and their equivalence, and scores for candidates."""
 
-from ponder.verifiers.api import Candidate, Equivalence, Question, Shot, Verdict, Verifier
+from ponder.verifiers.api import BOXED, Candidate, Equivalence, Question, Shot, Verdict, Verifier
 from ponder.verifiers.confidence import (
     MEASURES,
     WINDOW,
@@ -20,8 +20,10 @@ from ponder.verifiers.sameness import mark, plain
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
 from ponder.verifiers.steps import StepVerifier
 from ponder.verifiers.stepwise import MOST_STEPS, Stepwise
+from ponder.verifiers.structured import SameJson, answer_of, canonical_json
 
 __all__ = [
+    "BOXED",
     "MEASURES",
     "MOST_STEPS",
     "STEP_VERIFIERS",
@@ -34,6 +36,7 @@ __all__ = [
     "Groups",
     "MathEquivalence",
     "Question",
+    "SameJson",
     "Shot",
     "StepVerifier",
     "StepVerifierKind",
@@ -42,8 +45,10 @@ __all__ = [
     "Verdict",
     "Verifier",
     "VerifierKind",
+    "answer_of",
     "attempt_confidence",
     "canonical",
+    "canonical_json",
     "certainty",
     "entropy",
     "extract",

@@ -18,17 +18,24 @@ class Shot:
     solution: str
 
 
+BOXED = "Think step by step, then give the final answer inside \\boxed{}."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked, and how the answer is to be given."""
 
     text: str
-    instruction: str = "Think step by step, then give the final answer inside \\boxed{}."
+    instruction: str = BOXED
     """Opens the prompt; a task sets its own."""
     shots: tuple[Shot, ...] = ()
     """In order; they show what the instruction asks for."""
     history: tuple[Message, ...] = ()
     """Turns of the conversation that the question goes on from, as they were said."""
+    form: str | None = None
+    """A JSON Schema, as JSON text: the whole reply is a value that fits it, and the answer is that
+    value. None: the answer is found in free text.
+    """
 
     def __post_init__(self) -> None:
         if not self.text.strip():

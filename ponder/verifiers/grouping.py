@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ponder.verifiers.api import Equivalence
 from ponder.verifiers.keys import canonical
+from ponder.verifiers.structured import SameJson
 
 
 class Groups:
@@ -24,7 +25,7 @@ class Groups:
 
     async def place(self, answer: str) -> int:
         """The number of its group, which is opened where it fits none."""
-        key = canonical(answer)
+        key = answer if isinstance(self._equivalence, SameJson) else canonical(answer)
         if key not in self._known:
             self._known[key] = await self._compare(answer)
         return self._known[key]

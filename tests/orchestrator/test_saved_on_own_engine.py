@@ -29,7 +29,13 @@ STRATEGY = (
 )
 
 
-def solved(budget: Budget | None, after: int | None = None, **files: Path) -> Result | None:
+def solved(
+    budget: Budget | None,
+    after: int | None = None,
+    *,
+    save_search: Path | None = None,
+    resume: Path | None = None,
+) -> Result | None:
     """None where it was broken off, after so many calls."""
 
     async def run() -> Result:
@@ -45,7 +51,13 @@ def solved(budget: Budget | None, after: int | None = None, **files: Path) -> Re
         try:
             runtime = Runtime(engine, equivalence=ExactEquivalence())
             return await runtime.solve(
-                "Why?", STRATEGY, seed=3, budget=budget, on_event=count, **files
+                "Why?",
+                STRATEGY,
+                seed=3,
+                budget=budget,
+                on_event=count,
+                save_search=save_search,
+                resume=resume,
             )
         finally:
             assert engine.stats().branches == 0

@@ -83,8 +83,10 @@ def declared(capabilities: Capabilities) -> Column:
         if each.name in UNSAID:
             continue
         value: object = getattr(capabilities, each.name)
-        if isinstance(value, frozenset):
-            value = ", ".join(m.value for m in SpliceMode if m in value)
+        if each.name == "splice":
+            value = ", ".join(m.value for m in SpliceMode if m in capabilities.splice)
+        elif each.name == "grammars":
+            value = ", ".join(sorted(capabilities.grammars))
         rows[f"`{each.name}`"] = value if isinstance(value, str) and value else said(value)
     return rows
 

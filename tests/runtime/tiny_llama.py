@@ -35,6 +35,9 @@ class ByteTokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         return bytes(t for t in tokens if t < BYTES).decode(errors="replace")
 
+    def spellings(self) -> list[bytes | None]:
+        return [bytes([byte]) for byte in range(BYTES)]
+
 
 CONFIG = ModelConfig(
     architecture="llama",

@@ -12,6 +12,7 @@ from ponder.orchestrator.notation import from_data
 from ponder.orchestrator.server.catalogue import Catalogue
 from ponder.orchestrator.server.decoding import Decoding, decode
 from ponder.orchestrator.server.events import Event
+from ponder.orchestrator.server.formats import check_grammar, field_of, grammar_of, passes_on
 from ponder.orchestrator.server.refusals import Refusal, invalid
 from ponder.orchestrator.server.requests import ChatRequest, CompletionRequest, Limits
 from ponder.orchestrator.server.settings import ServerSettings
@@ -123,6 +124,10 @@ class Answering:
         # Counting reads the whole prompt; an engine ends at its context by itself.
         if asked.limit is None and context is not None:
             most = max(1, min(most, context - engine.count(prompt)))
+        grammar = grammar_of(asked)
+        if passes_on(asked, engine.capabilities):
+            grammar = None
+        check_grammar(grammar, engine.capabilities, asked.model, field_of(asked))
         return Sampling(
             max_tokens=min(asked.limit or most, most),
             temperature=1.0 if asked.temperature is None else asked.temperature,
@@ -131,6 +136,7 @@ class Answering:
             min_p=asked.min_p or 0.0,
             stop=asked.stops,
             bias=_bias(asked),
+            grammar=grammar,
         )
 
 
@@ -160,9 +166,15 @@ def _check_thinking(asked: Asked) -> None:
         raise invalid("a strategy takes no logit_bias", field="logit_bias")
     if asked.echoes:
         raise invalid("a strategy answers, and echoes nothing", field="echo")
+    if (grammar := grammar_of(asked)) is not None and grammar.kind != "json_schema":
+        raise invalid(
+            f"a strategy answers with text or with JSON, not with a {grammar.kind} grammar",
+            field=field_of(asked),
+            code="unsupported",
+        )
     if not isinstance(asked, ChatRequest):
         return
-    for name in asked.fields:
+    for name in asked.fields.keys() - {"response_format"}:
         raise invalid(
             f"{asked.model!r} is a strategy, which weighs replies of plain text; send {name} to a "
             "model of owned_by 'ponder-engine' (GET /v1/models)",
@@ -201,6 +213,8 @@ def _prompt(asked: Asked, engine: Engine) -> tuple[Prompt, str]:
     fields = asked.fields
     if fields.get("tool_choice") == "none" and "tool_choice" not in engine.capabilities.chat:
         fields = {k: v for k, v in fields.items() if k == "response_format"}
+    if not passes_on(asked, engine.capabilities):
+        fields = {k: v for k, v in fields.items() if k != "response_format"}
     return asked.chat(engine, asked.model, fields), asked.begun
 
 
@@ -228,6 +242,8 @@ def _question(asked: Asked) -> Question:
     settings: dict[str, Any] = {}  # Any: keyword arguments
     if asked.ponder.instruction is not None:
         settings["instruction"] = asked.ponder.instruction
+    if (grammar := grammar_of(asked)) is not None:
+        settings["form"] = grammar.text
     if isinstance(asked, CompletionRequest):
         if isinstance(asked.given, Tokens):
             raise invalid("prompt is made of tokens; a strategy takes text", field="prompt")

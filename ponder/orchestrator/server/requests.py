@@ -58,6 +58,15 @@ class StreamOptions(Strict):
     include_obfuscation: bool = False
 
 
+class StructuredOutputs(Strict):
+    """vLLM's field for what a reply must fit: one of these."""
+
+    schema_: JSON | None = Field(default=None, alias="json")
+    regex: str | None = None
+    grammar: str | None = None
+    """In llguidance's dialect of Lark."""
+
+
 class Request(Checked):
     """What chats and completions have in common."""
 
@@ -74,6 +83,8 @@ class Request(Checked):
     stream: bool = False
     stream_options: StreamOptions | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    response_format: JSON | None = None
+    structured_outputs: StructuredOutputs | None = None
     ponder: Options = Field(default_factory=Options)
     # Nothing here reads these; they change nothing about the reply.
     user: str | None = None
@@ -130,7 +141,6 @@ class ChatRequest(Conversation, Request):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    response_format: JSON | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: str | None = None

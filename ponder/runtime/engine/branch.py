@@ -225,16 +225,16 @@ class LocalBranch(Leaving):
         host = self._lane.host
         check_confidence(host.name, params.confidence, host.capabilities.confidence)
         limit = min(params.max_tokens, self._context - self._journal.end)
-        watched = announce or params.stop
         job = Decode(
             make_rule(params, host.config.vocabulary),
             self._key,
             limit=limit,
             end_tokens=self._tokenizer.end_tokens,
             deadline=deadline,
-            tail=TextTail(self._tokenizer, params.stop) if watched else None,
+            tail=TextTail(self._tokenizer, params.stop) if announce or params.stop else None,
             announce=announce,
             confidence=params.confidence,
+            follower=self._lane.follow(params, self._journal.tokens),
         )
         if limit < 1:
             job.close(Finish.LENGTH)

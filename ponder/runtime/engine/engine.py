@@ -15,7 +15,9 @@ from functools import partial
 from itertools import count
 from weakref import finalize
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import TOOLS, check_chat, offers_tools
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.engine.branch import LocalBranch
 from ponder.runtime.engine.core import Core
 from ponder.runtime.engine.handle import Handle
@@ -32,7 +34,7 @@ from ponder.runtime.runners.choice import Kernels, WeightFormat, choose_runner
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.stats import EngineStats, EngineTime
-from ponder.runtime.values import Capabilities, Prompt, SpliceMode
+from ponder.runtime.values import Prompt, SpliceMode
 
 
 class LocalEngine:
@@ -86,6 +88,7 @@ class LocalEngine:
         self._stop = finalize(self, self.thread.stop)
         self._idents = count()
         self._live: set[int] = set()
+        self._vocabulary: Vocabulary | None = None
 
     async def open(
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
@@ -116,6 +119,14 @@ class LocalEngine:
         origin = Origin(standing.path, given, standing.forks)
         journal = Journal.of(tokens, standing.own)
         return LocalBranch(handle, origin, journal, len(given), job.usage)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What grammars are matched against; made when first used."""
+        if self._vocabulary is None:
+            spellings, ends = self.tokenizer.spellings(), self.tokenizer.end_tokens
+            self._vocabulary = Vocabulary(spellings, ends, self.config.vocabulary)
+        return self._vocabulary
 
     def count(self, prompt: Prompt) -> int:
         return len(self.encode(prompt))

@@ -10,6 +10,8 @@ from functools import partial
 from typing import Protocol
 from weakref import finalize
 
+from ponder.runtime.capabilities import Capabilities
+from ponder.runtime.constraints.following import Follower, Vocabulary
 from ponder.runtime.engine import refusals
 from ponder.runtime.engine.core import Core
 from ponder.runtime.engine.jobs import Command, Decode, Job
@@ -18,8 +20,9 @@ from ponder.runtime.errors import BranchClosed, InputError
 from ponder.runtime.models.config import ModelConfig, Tokenizer
 from ponder.runtime.models.heads import Head
 from ponder.runtime.seeds import BranchPath
+from ponder.runtime.tokens import constrained_from
 from ponder.runtime.tool_calls import with_calls
-from ponder.runtime.values import Capabilities, Prompt, Segment, SpliceMode
+from ponder.runtime.values import Prompt, Sampling, Segment, SpliceMode
 
 
 class Host(Protocol):
@@ -44,6 +47,9 @@ class Host(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     def encode(self, prompt: Prompt, *, bare: bool = False) -> list[int]: ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
 
     @property
     def heads(self) -> Mapping[str, Head]: ...
@@ -71,6 +77,7 @@ class Handle:
         self.live: bool = parent.live if parent else False
         """Whether its KV may have come from a live view."""
         self._tools: bool = parent._tools if parent else tools
+        self._followed: Follower | None = parent._followed if parent else None
         self._release = finalize(self, release)
         self._jobs: Sequence[Job] = ()
         self._pins = 0
@@ -103,6 +110,18 @@ class Handle:
 
     def check_mode(self, mode: SpliceMode) -> None:
         refusals.check_mode(self.host.name, mode, self.host.capabilities.splice)
+
+    def follow(self, params: Sampling, tokens: Sequence[int]) -> Follower | None:
+        """What says which tokens may be drawn after these; None where all may.
+
+        Raises:
+            InputError: the grammar cannot be used, or the tokens do not fit it.
+        """
+        if params.grammar is None:
+            return None
+        start, vocabulary = constrained_from(params, len(tokens)), self.host.vocabulary
+        self._followed = vocabulary.follow(params.grammar, tokens[start:], self._followed)
+        return self._followed
 
     def with_calls(self, segment: Segment, start: int) -> Segment:
         """A reply from token `start` on, with the calls in it."""

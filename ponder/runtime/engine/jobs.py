@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from threading import Lock
 
+from ponder.runtime.constraints.following import Follower
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.runners.sampler import Rule
 from ponder.runtime.values import Finish, Segment, Usage
@@ -129,13 +130,16 @@ class Decode(Job):
         tail: TextTail | None,
         announce: bool,
         confidence: int,
+        follower: Follower | None = None,
     ) -> None:
+        """With a `follower`, only what it allows is drawn."""
         super().__init__()
         self.rule = rule
         self.key = key
         self.confidence = confidence
         self.deadline = deadline
         self.tail = tail
+        self.follower = follower
         self.drawn: list[int] = []
         self.logprobs: list[float] = []
         self.confidences: list[float] = []
@@ -156,6 +160,8 @@ class Decode(Job):
             self.logprobs.append(logprob)
             if confidence is not None:
                 self.confidences.append(confidence)
+            if self.follower is not None:
+                self.follower.push(token)
             reason = self._reason(token)
             if reason is not None:
                 self.over, self.finish = True, reason

@@ -5,7 +5,7 @@ states and logits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,11 +15,12 @@ from ponder.runtime.engine.jobs import Decode, Job
 from ponder.runtime.engine.lane import Lane, Share
 from ponder.runtime.engine.readings import Reading, StateReading
 from ponder.runtime.errors import InputError, ModelError
-from ponder.runtime.kernels.arrays import booleans
+from ponder.runtime.kernels.arrays import booleans, tensor_of
 from ponder.runtime.runners.api import Runner, Work
 from ponder.runtime.runners.confidence import confidences
-from ponder.runtime.runners.sampler import NOT_FINITE, Draw
+from ponder.runtime.runners.sampler import NOT_FINITE, Draw, Rule, bars
 from ponder.runtime.seeds import uniform
+from ponder.runtime.values import Finish
 
 ROWS = 128
 """Rows whose logits are held at once."""
@@ -72,11 +73,17 @@ class Outcome:
 
     def _sample(self, logits: Tensor, rows: Sequence[_Row]) -> None:
         jobs = [row.job for row in rows if isinstance(row.job, Decode)]
-        points = [uniform(job.key, row.position + 1) for job, row in zip(jobs, rows, strict=True)]
-        draws = self._runner.draw(logits, [job.rule for job in jobs], points)
-        told = confidences(logits, draws, [job.confidence for job in jobs])
-        for row, job, drawn, confidence in zip(rows, jobs, draws, told, strict=True):
-            self._commit(row.lane, job, drawn, confidence)
+        rules = [_rule(job) for job in jobs]
+        going = [i for i, rule in enumerate(rules) if rule is not None]
+        if not going:
+            return
+        if len(going) < len(rows):
+            logits = logits[torch.tensor(going)]
+        points = [uniform(jobs[i].key, rows[i].position + 1) for i in going]
+        draws = self._runner.draw(logits, [rule for rule in rules if rule is not None], points)
+        told = confidences(logits, draws, [jobs[i].confidence for i in going])
+        for i, drawn, confidence in zip(going, draws, told, strict=True):
+            self._commit(rows[i].lane, jobs[i], drawn, confidence)
 
     def _commit(self, lane: Lane, job: Decode, drawn: Draw, confidence: float | None) -> None:
         def record() -> None:
@@ -84,9 +91,24 @@ class Outcome:
             self._counts.drew()
 
         if drawn.fault:
-            job.end(_fault(drawn.fault, lane))
+            job.end(_fault(drawn.fault, lane, job))
         else:
             job.commit(drawn.token, drawn.logprob, record, confidence)
+
+
+def _rule(job: Decode) -> Rule | None:
+    """How the next token is drawn; None where none can be, and the job is over."""
+    if job.follower is None:
+        return job.rule
+    try:
+        marks = job.follower.allowed()
+    except InputError as error:
+        job.end(error)
+        return None
+    if not marks.any():
+        job.close(Finish.STOP)
+        return None
+    return replace(job.rule, bars=bars(tensor_of(marks)))
 
 
 def _pick(hidden: Tensor, rows: Sequence[_Row]) -> Tensor:
@@ -104,7 +126,9 @@ def _read(values: Tensor, rows: Sequence[_Row]) -> None:
             row.job.accept(values[i], finite[i])
 
 
-def _fault(reason: str, lane: Lane) -> Exception:
+def _fault(reason: str, lane: Lane, job: Decode) -> Exception:
     if reason == NOT_FINITE:
         return ModelError(f"{reason} after {len(lane.tokens)} tokens; its weights may be damaged")
+    if job.follower is not None:
+        reason += ", of those that the grammar allows"
     return InputError(f"{reason}; leave one token allowed")

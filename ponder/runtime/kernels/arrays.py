@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-def tensor_of(array: npt.NDArray[np.int32 | np.int64 | np.float32]) -> Tensor:
+def tensor_of(array: npt.NDArray[np.bool_ | np.int32 | np.int64 | np.float32]) -> Tensor:
     """Shares the array's memory."""
     return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType] - numpy arrays
 

@@ -77,6 +77,10 @@ class Tokenizer(Protocol):
         """Special tokens are left out; invalid UTF-8 becomes U+FFFD."""
         ...
 
+    def spellings(self) -> Sequence[bytes | None]:
+        """The bytes of each token, by id; None for those that are no text."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadedModel:

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from ponder.runtime.chat import Chat
 from ponder.runtime.errors import InputError
 from ponder.runtime.models.chat import ChatTemplate, chat_turns
+from ponder.runtime.models.spelling import spellings
 from ponder.runtime.values import Message, Wording
 
 _TURN_ENDS: Final = ("<|im_end|>", "<|eot_id|>")
@@ -82,6 +83,9 @@ class LibraryTokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self._parsing.decode(list(tokens), skip_special_tokens=True)
+
+    def spellings(self) -> list[bytes | None]:
+        return spellings(self._parsing, self._where)
 
     def _encode_chat(self, messages: Sequence[Message]) -> list[int]:
         if self._template is None:

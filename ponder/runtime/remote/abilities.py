@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import ENDPOINT_FIELDS
-from ponder.runtime.values import Capabilities, SpliceMode
+from ponder.runtime.grammar import GrammarKind
+from ponder.runtime.remote.formats import Way
+from ponder.runtime.values import SpliceMode
 
 
 class Prefix(Enum):
@@ -54,6 +57,8 @@ class Abilities:
     stream: bool
     top_k: bool
     min_p: bool
+    grammars: tuple[tuple[GrammarKind, Way], ...]
+    """Kinds that replies can be held to, and how that is said."""
 
     def capabilities(self, *, fallback: bool, context_length: int | None) -> Capabilities:
         """As every engine tells them.
@@ -83,6 +88,7 @@ class Abilities:
             stream=self.stream,
             chat=ENDPOINT_FIELDS,
             confidence=self.confidence,
+            grammars=frozenset(kind for kind, _ in self.grammars),
         )
 
 

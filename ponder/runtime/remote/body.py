@@ -9,7 +9,9 @@ from ponder.runtime.chat import Chat, turn
 from ponder.runtime.confidence import check_confidence
 from ponder.runtime.errors import CapabilityError
 from ponder.runtime.remote.abilities import Abilities, Prefix
+from ponder.runtime.remote.formats import formatted
 from ponder.runtime.remote.history import History
+from ponder.runtime.tokens import constrained_from
 from ponder.runtime.values import Sampling
 
 Body = dict[str, Any]  # Any: JSON
@@ -73,7 +75,26 @@ def request(manner: Manner, history: History, params: Sampling) -> tuple[str, Bo
         # Some tell none unless they are asked for others besides, if for none of them.
         chat = {"logprobs": True, "top_logprobs": params.confidence}
         extra |= chat if path == CHAT else {"logprobs": 1}
+    extra |= _grammar(manner, history, params)
     return path, body | {k: v for k, v in extra.items() if v is not None}
+
+
+def _grammar(manner: Manner, history: History, params: Sampling) -> Body:
+    grammar = params.grammar
+    if grammar is None:
+        return {}
+    way = dict(manner.abilities.grammars).get(grammar.kind)
+    if way is None:
+        raise CapabilityError(
+            f"{manner.name!r} cannot hold a reply to a {grammar.kind} grammar; ask for the form in "
+            "words, or take a model of Ponder's own engine"
+        )
+    if constrained_from(params, history.length) < history.length:
+        raise CapabilityError(
+            f"{manner.name!r} holds whole requests to a grammar, and cannot go on in the middle of "
+            "a constrained text; draw it in one call, or take a model of Ponder's own engine"
+        )
+    return formatted(way, grammar)
 
 
 def _past(manner: Manner, history: History) -> tuple[str, Body]:

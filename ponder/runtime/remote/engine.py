@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import Chat, check_chat
 from ponder.runtime.errors import CapabilityError, ModelError
 from ponder.runtime.remote.abilities import Abilities
@@ -25,7 +26,7 @@ from ponder.runtime.remote.text_branch import no_token_ids
 from ponder.runtime.script import END
 from ponder.runtime.seeds import BranchPath, philox
 from ponder.runtime.standing import Origin, Standing
-from ponder.runtime.values import Capabilities, Prompt, Tokens
+from ponder.runtime.values import Prompt, Tokens
 
 _SEEDS = 2**31
 """What every endpoint takes: a signed word of 32 bits, not negative."""

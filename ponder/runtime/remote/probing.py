@@ -18,11 +18,13 @@ from typing import Any
 
 from ponder.runtime.confidence import confidence_of
 from ponder.runtime.errors import InputError
+from ponder.runtime.grammar import KINDS, Grammar, GrammarKind
 from ponder.runtime.remote.abilities import MOST_CHOICES, MOST_LIKELIEST, Abilities, Prefix
 from ponder.runtime.remote.body import CHAT, COMPLETIONS, Body, continued
 from ponder.runtime.remote.calls import ask, explained, persist, pieces
 from ponder.runtime.remote.endpoint import Endpoint
 from ponder.runtime.remote.faults import EndpointError, NotFound
+from ponder.runtime.remote.formats import TRIALS, WAYS, Way, fits, formatted
 from ponder.runtime.remote.growing import likeliest, numbers
 from ponder.runtime.remote.scoring import bare, echoed, opened, tokenised
 from ponder.runtime.remote.wire import Choice, Reply
@@ -95,6 +97,7 @@ class _Prober:
             stream=stream,
             top_k=top_k,
             min_p=min_p,
+            grammars=await self._grammars(),
         )
 
     async def _first(self) -> Reply:
@@ -194,6 +197,22 @@ class _Prober:
         told = await echoed(where, model, [*chat, *text])
         values = [value for value in told.values[1:] if value is not None and value <= 0]
         return len(values) == len(chat + text) - 1 > len(chat)
+
+    async def _grammars(self) -> tuple[tuple[GrammarKind, Way], ...]:
+        found = await asyncio.gather(*map(self._way, KINDS))
+        return tuple((kind, way) for kind, way in zip(KINDS, found, strict=True) if way is not None)
+
+    async def _way(self, kind: GrammarKind) -> Way | None:
+        """The first way of holding a reply to such a grammar that has an effect."""
+
+        async def works(way: Way) -> bool:
+            fields = formatted(way, Grammar(kind=kind, text=TRIALS[kind]))
+            return fits(kind, content(await self._chat(_COUNT, _LONG, temperature=0, **fields)))
+
+        for way in WAYS:
+            if await self._holds(partial(works, way)):
+                return way
+        return None
 
     async def _stream(self, greedy: str, *, usage: bool) -> bool:
         body = self._body(_LONG) | {"temperature": 0, "stream": True}

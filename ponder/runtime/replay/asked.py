@@ -66,18 +66,21 @@ def reopening(prompt: Prompt, standing: Standing, adapter: str | None) -> Asked:
 
 
 def sampling_data(params: Sampling) -> dict[str, object]:
-    """Equal for equal settings: 1 and 1.0 are written alike."""
+    """Equal for equal settings: 1 and 1.0 are written alike. A grammar and a number of tokens for
+    confidence are told only where there is one, so that recordings of before stay good.
+    """
     numbers = {name: float(getattr(params, name)) for name in ("temperature", "top_p", "min_p")}
     bias = [[token, float(nats)] for token, nats in params.bias]
-    written: dict[str, object] = {
+    told: dict[str, object] = {
         **asdict(params),
         **numbers,
         "stop": list(params.stop),
         "bias": bias,
     }
-    if not params.confidence:  # as before there was any, so that old recordings serve
-        del written["confidence"]
-    return written
+    unset = set[str]() if params.confidence else {"confidence"}
+    if params.grammar is None:
+        unset |= {"grammar", "grammar_start"}
+    return {name: value for name, value in told.items() if name not in unset}
 
 
 def count_of(prompt: Prompt) -> Asked:

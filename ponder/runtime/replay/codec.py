@@ -12,16 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
-from ponder.runtime.values import (
-    Capabilities,
-    Finish,
-    Scored,
-    Segment,
-    SpliceMode,
-    ToolCall,
-    Usage,
-)
+from ponder.runtime.values import Finish, Scored, Segment, SpliceMode, ToolCall, Usage
 
 Data = Mapping[str, Any]  # JSON values; which, is each kind's own
 """What a record holds."""
@@ -120,13 +113,18 @@ def usage_from(data: Data) -> Usage:
     return Usage(**data)
 
 
+_NAMES = ("chat", "grammars")
+"""Capabilities that are sets of names."""
+
+
 def capabilities_data(capabilities: Capabilities) -> Data:
     splice = sorted(mode.value for mode in capabilities.splice)
-    return {**asdict(capabilities), "splice": splice, "chat": sorted(capabilities.chat)}
+    sets = {name: sorted(getattr(capabilities, name)) for name in _NAMES}
+    return {**asdict(capabilities), "splice": splice, **sets}
 
 
 def capabilities_from(data: Data) -> Capabilities:
     splice = frozenset(map(SpliceMode, data["splice"]))
-    sets = {"splice": splice, "chat": frozenset(data["chat"])}
+    sets = {"splice": splice, **{name: frozenset(data.get(name, ())) for name in _NAMES}}
     fields: dict[str, Any] = {**data, **sets, "heads": tuple(data["heads"])}
     return Capabilities(**fields)

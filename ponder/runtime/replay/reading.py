@@ -11,11 +11,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.errors import InputError, unknown
 from ponder.runtime.replay.asked import Asked
 from ponder.runtime.replay.codec import Data, capabilities_from, usage_from
 from ponder.runtime.replay.store import checksum, damaged, open_to_read
-from ponder.runtime.values import Capabilities, Usage
+from ponder.runtime.values import Usage
 
 _FEW = 200
 """Rows looked at to say what is near."""

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 from ponder.runtime.api import Branch, Engine
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.errors import InputError
 from ponder.runtime.replay import codec
 from ponder.runtime.replay.asked import (
@@ -31,7 +32,7 @@ from ponder.runtime.replay.writer import Writer
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Standing
 from ponder.runtime.stats import EngineStats
-from ponder.runtime.values import Capabilities, Prompt, Usage
+from ponder.runtime.values import Prompt, Usage
 
 
 class RecordingEngine:

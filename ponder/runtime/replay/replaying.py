@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.errors import ModelError
 from ponder.runtime.replay import codec
 from ponder.runtime.replay.asked import (
@@ -28,7 +29,7 @@ from ponder.runtime.replay.replay_branch import ReplayBranch
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.stats import EngineStats, idle
-from ponder.runtime.values import Capabilities, Prompt, Tokens
+from ponder.runtime.values import Prompt, Tokens
 
 
 class ReplayEngine:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from ponder.runtime.api import Branch
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.errors import NotRecorded
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Standing
 from ponder.runtime.stats import EngineStats, idle
-from ponder.runtime.values import Capabilities, Prompt
+from ponder.runtime.values import Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import Chat, check_chat
 from ponder.runtime.errors import CapabilityError, ModelError
 from ponder.runtime.remote.calls import persist
@@ -26,7 +27,7 @@ from ponder.runtime.reward.wire import Solution
 from ponder.runtime.script import END
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Origin, Standing
-from ponder.runtime.values import Capabilities, Prompt, SpliceMode, Tokens
+from ponder.runtime.values import Prompt, SpliceMode, Tokens
 
 HEAD = "reward"
 

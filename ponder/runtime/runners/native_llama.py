@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Literal
 from weakref import finalize
 
@@ -25,7 +26,7 @@ from ponder.runtime.models.config import ModelConfig
 from ponder.runtime.models.rotary import rotary_frequencies, rotary_table, score_scale
 from ponder.runtime.runners.api import BLOCK, PAGE, Ints, StepTime, Work
 from ponder.runtime.runners.memory import host_kv_bytes
-from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, biased
+from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, shape
 from ponder.runtime.runners.weights import Weights
 
 WeightFormat = Literal["float32", "bfloat16", "int8", "int4"]
@@ -137,15 +138,26 @@ class NativeLlama:
 
     def draw(self, logits: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]) -> list[Draw]:
         logits = logits.contiguous()
-        shaped = biased(logits, rules).contiguous()
+        start = time.perf_counter()
+        draws: list[Draw] = []
+        # Rows that are shaped need a copy, so the others are drawn apart from them.
+        for shaped, group in groupby(range(len(rules)), lambda row: rules[row].shapes):
+            rows = list(group)
+            part = slice(rows[0], rows[-1] + 1)
+            own = shape(logits[part], rules[part]) if shaped else logits[part]
+            draws += self._draw(logits[part], own, rules[part], uniforms[part])
+        self.time.sampling += time.perf_counter() - start
+        return draws
+
+    def _draw(
+        self, logits: Tensor, shaped: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]
+    ) -> list[Draw]:
         draws = (native.Draw * len(rules))(
             *(_native_draw(rule, u) for rule, u in zip(rules, uniforms, strict=True))
         )
-        start = time.perf_counter()
         answer = self._doors.ponder_draw(
             self._model, logits.data_ptr(), shaped.data_ptr(), len(rules), draws
         )
-        self.time.sampling += time.perf_counter() - start
         native.check(answer, "native sampling")
         return [
             Draw(fault=_FAULTS[d.token]) if d.token < 0 else Draw(token=d.token, logprob=d.logprob)

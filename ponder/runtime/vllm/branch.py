@@ -209,6 +209,8 @@ class VllmBranch(Leaving):
         self._gate.check("extend")
         engine = self._engine
         check_confidence(engine.name, params.confidence, engine.capabilities.confidence)
+        if params.grammar is not None:
+            raise self._untold("grammars")
         ends = engine.tokenizer.end_tokens
         limit = min(params.max_tokens, engine.context_length - len(self._tokens))
         job = Decode(

@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import finalize
 
+from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import check_chat
 from ponder.runtime.engine.prompts import encode, encode_prompt
 from ponder.runtime.errors import CapabilityError, InputError, unknown
+from ponder.runtime.grammar import GrammarKind
 from ponder.runtime.models.config import Tokenizer
 from ponder.runtime.models.load import ON_HUB
 from ponder.runtime.models.tokenizer_json import tokenizer_from_directory
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.stats import EngineStats, EngineTime
-from ponder.runtime.values import Capabilities, Prompt, SpliceMode
+from ponder.runtime.values import Prompt, SpliceMode
 from ponder.runtime.vllm.adapters import read_adapters
 from ponder.runtime.vllm.backend import Backend
 from ponder.runtime.vllm.branch import VllmBranch
@@ -159,7 +161,8 @@ def _capabilities(context_length: int, vocabulary: int, *, adapters: bool) -> Ca
     )
     # Where adapters are loaded, vLLM dies of prompt log-probabilities (0.32, on CPUs), with an
     # adapter or without.
-    return replace(can, prompt_logprobs=not adapters)
+    none = frozenset[GrammarKind]()
+    return replace(can, prompt_logprobs=not adapters, grammars=none, grammar_start=False)
 
 
 def _directory(model: str) -> Path:

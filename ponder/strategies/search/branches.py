@@ -43,6 +43,8 @@ class Branches:
     """By node."""
     bare: Branch | None = None
     """A shadow of no steps, where each path is judged as one step."""
+    begins: int = 0
+    """Place in the policy's journals where replies begin."""
 
     @property
     def verifier(self) -> StepVerifier:
@@ -58,6 +60,7 @@ class Branches:
             branch.close()
             raise
         self.living[0] = Living(branch=branch, shadow=shadow)
+        self.begins = len(branch.tokens)
         if method.aggregate == "model":
             (self.bare,) = shadow.fork(1)
 
@@ -110,6 +113,7 @@ class Branches:
     async def _reopened(self, rooted: Rooted) -> Living:
         ctx = self.ctx
         branch = await ctx.engine(self.method.engine).reopen(ask(ctx.question), rooted.branch)
+        self.begins = len(branch.tokens) - len(rooted.branch.tokens)
         try:
             if self.bare is not None:  # who grows from here is judged on forks of that one
                 (shadow,) = self.bare.fork(1)

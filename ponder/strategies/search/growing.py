@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from ponder.runtime import BudgetExceeded, ModelError, Sampling, Segment
 from ponder.strategies.api import Context
 from ponder.strategies.concurrency import all_of
+from ponder.strategies.prompting import held
 from ponder.strategies.search.aggregation import aggregate
 from ponder.strategies.search.branches import Branches
 from ponder.strategies.search.lookahead import Rollout, judge_beyond, roll
@@ -203,7 +204,7 @@ class Grower(Generic[State]):
             above = self.tree[sprout.parent]
             params = self.method.sampling(above.path_tokens, above.depth)
         try:
-            sprout.segment = await sprout.living.branch.extend(params)
+            sprout.segment = await sprout.living.branch.extend(self._held(params))
         except BudgetExceeded:
             self.cut = True
 
@@ -233,11 +234,15 @@ class Grower(Generic[State]):
             return
         rollouts = [r for sprout in sprouts for r in self._rollout(sprout)]
         try:
-            await roll(self.method, rollouts)
+            await roll(self.method, rollouts, self._held)
         finally:
             for rollout in rollouts:
                 rollout.branch.close()
         self.cut = self.cut or any(rollout.cut for rollout in rollouts)
+
+    def _held(self, params: Sampling) -> Sampling:
+        """To the question's form, from where the reply began."""
+        return held(self.ctx.question, params, self.branches.begins)
 
     def _rollout(self, sprout: Sprout) -> list[Rollout]:
         """One, unless the path ends with its step."""

@@ -4,7 +4,7 @@ which are then thrown away (lookahead search; Snell et al., arXiv 2408.03314; do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,6 +12,9 @@ from ponder.runtime import Branch, BudgetExceeded, Finish, Sampling
 from ponder.strategies.concurrency import all_of
 from ponder.strategies.search.sprouts import Limits, Sprout, answered
 from ponder.verifiers import StepVerifier
+
+Held = Callable[[Sampling], Sampling]
+"""Holds a decode to the form of the reply."""
 
 
 class Ahead(Limits, Protocol):
@@ -41,11 +44,11 @@ class Rollout:
     cut: bool = False
     """Since the budget refused it."""
 
-    async def draw(self, method: Ahead) -> None:
+    async def draw(self, method: Ahead, held: Held) -> None:
         """One more step."""
         params = replace(method.sampling(self.tokens, self.depth), temperature=0.0)
         try:
-            segment = await self.branch.extend(params)
+            segment = await self.branch.extend(held(params))
         except BudgetExceeded:
             self.over = self.cut = True
             return
@@ -67,12 +70,12 @@ class Rollout:
         )
 
 
-async def roll(method: Ahead, rollouts: Sequence[Rollout]) -> None:
+async def roll(method: Ahead, rollouts: Sequence[Rollout], held: Held) -> None:
     """Draw what comes after each, in rounds: who is refused by a budget does not depend on who was
     faster.
     """
     for _ in range(method.lookahead):
-        await all_of(rollout.draw(method) for rollout in rollouts if not rollout.over)
+        await all_of(rollout.draw(method, held) for rollout in rollouts if not rollout.over)
 
 
 async def judge_beyond(verifier: StepVerifier, sprouts: Sequence[Sprout]) -> None:

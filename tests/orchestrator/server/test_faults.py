@@ -50,7 +50,7 @@ def head(length: int) -> bytes:
     return f"{route}\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
-BAD: dict[str, tuple[object, int, str, str]] = {
+BAD: dict[str, tuple[object, int, str | None, str]] = {
     "not JSON": (b"{", 400, "", "JSON"),
     "not UTF-8": (b'{"model": "\xff"}', 400, "", ""),
     "not an object": ([], 400, "", ""),
@@ -157,17 +157,51 @@ BAD: dict[str, tuple[object, int, str, str]] = {
         "messages.0.tool_calls",
         "only the assistant",
     ),
-    "JSON replies": (
-        {**ASK, "response_format": {"type": "json_object"}},
+    "replies in YAML": (
+        {**ASK, "response_format": {"type": "yaml"}},
         400,
         "response_format",
-        "ask for it in words",
+        "its type is 'text', 'json_object', or 'json_schema'",
     ),
-    "JSON replies of a strategy": (
-        {**ASK, "model": "four", "response_format": {"type": "json_object"}},
+    "a schema that is missing": (
+        {**ASK, "response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
         400,
         "response_format",
-        "'four' is a strategy",
+        "'schema': {...}",
+    ),
+    "two forms": (
+        {**ASK, "structured_outputs": {"regex": "a", "grammar": "b"}},
+        400,
+        "structured_outputs",
+        "says 2 forms; give one of json, regex and grammar",
+    ),
+    "forms in two places": (
+        {
+            **ASK,
+            "structured_outputs": {"regex": "a"},
+            "response_format": {"type": "json_object"},
+        },
+        400,
+        "structured_outputs",
+        "both say what the reply must fit",
+    ),
+    "a form that nobody knows": (
+        {**ASK, "structured_outputs": {"choice": ["a"]}},
+        400,
+        "structured_outputs.choice",
+        "choice",
+    ),
+    "a broken form": (
+        {**ASK, "structured_outputs": {"regex": "a("}},
+        400,
+        None,
+        "unclosed group",
+    ),
+    "a strategy's answer that is no JSON": (
+        {**ASK, "model": "four", "structured_outputs": {"regex": "a"}},
+        400,
+        "structured_outputs",
+        "not with a regex grammar",
     ),
     "likeliest of nothing": ({**ASK, "top_logprobs": 3}, 400, "top_logprobs", "logprobs: true"),
     "too many likeliest": (

@@ -70,6 +70,7 @@ async def test_what_is_no_grammar_is_refused(engine: Engine) -> None:
     assert (await branch.extend(FREE)).text
 
 
+@needs("decode")
 async def test_grammars_that_are_not_declared_are_refused(engine: Engine) -> None:
     for grammar in (SOME, *OTHERS):
         if grammar.kind in engine.capabilities.grammars:

@@ -19,6 +19,7 @@ from ponder.orchestrator import (
     best,
     dvts,
     mcts,
+    particle_filter,
     rebase,
     sample,
     step,
@@ -146,5 +147,10 @@ LINES = (
         name="ab_mcts",
         budgets=(32, 64, 128, 256),
         make=lambda n, tree: ab_mcts(VERIFIER, most_steps=n, **tree) | best(),
+    ),
+    Line(
+        name="particle filter",
+        budgets=WIDTHS,
+        make=lambda n, tree: particle_filter(VERIFIER, particles=n, **tree) | vote(),
     ),
 )

@@ -10,7 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ponder.orchestrator import Expression, ab_mcts, ab_mcts_m, astar, beam, dvts, mcts, rebase
+from ponder.orchestrator import (
+    Expression,
+    ab_mcts,
+    ab_mcts_m,
+    astar,
+    beam,
+    dvts,
+    mcts,
+    particle_filter,
+    rebase,
+)
 from ponder.orchestrator.expression import Step
 from ponder.strategies.search.settings import TreeSearch
 
@@ -76,6 +86,11 @@ METHODS = (
         name="ab_mcts_m",
         sized=lambda n, shared: ab_mcts_m(most_steps=n, **shared),
         wide=lambda w, shared: ab_mcts_m(most_steps=8 * w, parallel=w, **shared),
+    ),
+    Method(
+        name="particle_filter",
+        sized=lambda n, shared: particle_filter(particles=_across(n), **shared),
+        wide=lambda w, shared: particle_filter(particles=w, **shared),
     ),
 )
 BY_NAME = {method.name: method for method in METHODS}

@@ -75,7 +75,7 @@ class _Prober:
             lambda: self._stream(greedy, usage=False),
             lambda: self._stream(greedy, usage=True),
             lambda: self._sharpened(guess, drawn, top_k=1),
-            lambda: self._sharpened(guess, drawn, min_p=0.999),
+            lambda: self._sharpened(guess, drawn, min_p=0.999999),
         ]
         held = await asyncio.gather(*map(self._holds, tests))
         raw, scores, stop, logprobs, stream, usage, top_k, min_p = held

@@ -3,6 +3,7 @@
 from ponder.runtime.api import Branch, Engine
 from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import TOOLS, Chat, chat_refusal, unmet
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.errors import (
     BranchClosed,
     BudgetExceeded,
@@ -86,6 +87,7 @@ __all__ = [
     "Tokens",
     "ToolCall",
     "Usage",
+    "Vocabulary",
     "chat_refusal",
     "describe_platform",
     "known_models",

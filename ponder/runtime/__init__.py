@@ -19,6 +19,7 @@ from ponder.runtime.errors import (
 from ponder.runtime.grammar import Grammar, GrammarKind
 from ponder.runtime.models import KnownModel, LoadedModel, known_models, load_model
 from ponder.runtime.opening import open_engine
+from ponder.runtime.picking import Choose, Row
 from ponder.runtime.replay.recording import RecordingEngine
 from ponder.runtime.replay.replaying import ReplayEngine
 from ponder.runtime.replay.silent import SilentEngine
@@ -54,6 +55,7 @@ __all__ = [
     "Capabilities",
     "CapabilityError",
     "Chat",
+    "Choose",
     "ContextOverflow",
     "Delta",
     "Engine",
@@ -77,6 +79,7 @@ __all__ = [
     "Prompt",
     "RecordingEngine",
     "ReplayEngine",
+    "Row",
     "Sampling",
     "Scored",
     "ScriptedEngine",

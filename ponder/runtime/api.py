@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, Self
 
 from ponder.runtime.capabilities import Capabilities
+from ponder.runtime.constraints.following import Vocabulary
+from ponder.runtime.picking import Choose
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Leaving, Standing
 from ponder.runtime.stats import EngineStats
@@ -101,6 +103,23 @@ class Branch(Leaving, Protocol):
 
     def stream(self, params: Sampling, *, deadline: float | None = None) -> AsyncIterator[Delta]:
         """`extend`, piece by piece; the pieces' texts joined are the segment's text."""
+        ...
+
+    async def draw(self, choose: Choose) -> Segment:
+        """Commit one token, which `choose` picks of the logits that it is shown; charged as
+        decoded. While it thinks, other branches go on.
+
+        Returns:
+            The token, with `Finish.EOS` if it is an end token, else `LENGTH`; its log-probability
+            is the model's own. No token: `STOP`, where nothing was picked (charged as scored),
+            `LENGTH`, where the context is full.
+
+        Raises:
+            CapabilityError: the engine tells no logits.
+            InputError: no token of the model's was picked; or what `choose` raised, whatever it is:
+                then the branch is as before.
+            BranchClosed: the branch was closed meanwhile.
+        """
         ...
 
     async def append(self, text: str) -> None:
@@ -276,6 +295,14 @@ class Engine(Protocol):
 
         Raises:
             CapabilityError: this engine has no token ids.
+        """
+        ...
+
+    def vocabulary(self) -> Vocabulary:
+        """What each token spells, and which end a turn; made when it is first asked for.
+
+        Raises:
+            CapabilityError: this engine has no token ids, or cannot tell.
         """
         ...
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ponder.runtime.chat import Chat
-from ponder.runtime.values import Sampling, ToolCall, Wording
+from ponder.runtime.picking import Row
+from ponder.runtime.values import Logits, Sampling, ToolCall, Wording
 
 Script = Callable[[str], Mapping[str, float]]
 """From the rendered prompt to replies and their weights (positive, any sum)."""
@@ -75,6 +76,22 @@ def next_token(script: Script, prompt: str, said: str) -> dict[int, float]:
     if not total:
         return {END: 1.0}  # the text left the script: nothing more to say
     return {token: weights[token] / total for token in sorted(weights)}
+
+
+def logits_of(model: Mapping[int, float]) -> Logits:
+    values = [-math.inf] * VOCABULARY
+    for token, p in model.items():
+        values[token] = math.log(p)
+    return values
+
+
+def row_of(model: Mapping[int, float]) -> Row:
+    """The same as an array, which is quicker to fill."""
+    import numpy as np
+
+    row = np.full(VOCABULARY, -np.inf, dtype=np.float32)
+    row[list(model)] = list(map(math.log, model.values()))
+    return row
 
 
 def truncate(model: Mapping[int, float], params: Sampling) -> dict[int, float]:

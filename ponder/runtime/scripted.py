@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import ClassVar
 
 from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import TOOLS, check_chat, offers_tools
+from ponder.runtime.constraints.characters import Characters
 from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.errors import CapabilityError, ContextOverflow, ModelError
-from ponder.runtime.script import VOCABULARY, Script, arithmetic, render, spell
+from ponder.runtime.script import END, VOCABULARY, Script, arithmetic, render, spell
 from ponder.runtime.scripted_branch import ScriptedBranch
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Origin, Standing
@@ -64,6 +64,7 @@ class ScriptedEngine:
         self.script = script
         self.heads = dict(heads or {})
         self._delay = delay
+        self._characters = Characters(END)
         self._closed = False
         self._counts = Usage()
         self._opened = 0
@@ -113,10 +114,8 @@ class ScriptedEngine:
             return list(prompt.ids)
         return list(map(ord, render(prompt)))
 
-    @cached_property
-    def octets(self) -> Vocabulary:
-        """What grammars are matched against: a character is its bytes in UTF-8."""
-        return Vocabulary([bytes([byte]) for byte in range(256)], frozenset(), 256)
+    def vocabulary(self) -> Vocabulary:
+        return self._characters
 
     def spell(self, tokens: Sequence[int]) -> str:
         return spell(tokens)

@@ -15,9 +15,21 @@ from ponder.runtime.errors import (
     unknown,
 )
 from ponder.runtime.gate import Gate
-from ponder.runtime.script import END, VOCABULARY, next_token, parted, pick, spell, truncate
+from ponder.runtime.listed import Listed
+from ponder.runtime.picking import FULL, Choose, picked
+from ponder.runtime.script import (
+    END,
+    VOCABULARY,
+    logits_of,
+    next_token,
+    parted,
+    pick,
+    row_of,
+    spell,
+    truncate,
+)
 from ponder.runtime.scripted_constraint import Constraint
-from ponder.runtime.standing import Leaving, Origin, Standing
+from ponder.runtime.standing import Origin
 from ponder.runtime.tokens import check_range, constrained_from, moved
 from ponder.runtime.tool_calls import with_calls
 from ponder.runtime.values import (
@@ -37,7 +49,7 @@ if TYPE_CHECKING:
     from ponder.runtime.scripted import ScriptedEngine
 
 
-class ScriptedBranch(Leaving):
+class ScriptedBranch(Listed):
     """A `Branch` of a `ScriptedEngine`: a list of code points."""
 
     resent = 0
@@ -73,30 +85,16 @@ class ScriptedBranch(Leaving):
         engine.adopt(+1)
 
     @property
-    def tokens(self) -> Sequence[int]:
-        return tuple(self._tokens)
-
-    @property
-    def tail(self) -> Sequence[int]:
-        return tuple(self._tokens[self._own :])
-
-    @property
     def text(self) -> str:
         return spell(self._tokens[self._prompt :])
 
     def fork(self, n: int, first: int = 0, *, name: str | None = None) -> list[Self]:
         self._gate.check("fork")
-        own = len(self._tokens)
+        engine, own = self._engine, len(self._tokens)
         return [
-            type(self)(
-                self._engine, origin, list(self._tokens), self._prompt, Usage(), self, own=own
-            )
+            type(self)(engine, origin, list(self._tokens), self._prompt, Usage(), self, own=own)
             for origin in self._origin.fork(n, first, name)
         ]
-
-    def standing(self) -> Standing:
-        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt :]
-        return self._origin.standing(tuple(prompt), said, self._own)
 
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         async for delta in self.stream(params, deadline=deadline):
@@ -156,9 +154,8 @@ class ScriptedBranch(Leaving):
     def _segment(
         self, start: int, logprobs: Sequence[float], confidences: Sequence[float], finish: Finish
     ) -> Segment:
-        drawn = tuple(self._tokens[start:])
         segment = Segment(
-            text=spell(drawn),
+            text=spell(drawn := tuple(self._tokens[start:])),
             tokens=drawn,
             logprobs=tuple(logprobs),
             finish=finish if self._gate.open else Finish.CANCELLED,
@@ -166,6 +163,19 @@ class ScriptedBranch(Leaving):
             confidences=tuple(confidences),
         )
         return with_calls(segment, self.path, start) if self._tools else segment
+
+    async def draw(self, choose: Choose) -> Segment:
+        with self._gate.call("draw on"):
+            if len(self._tokens) >= self._engine.context_length:
+                return FULL
+            await self._engine.pause(self.path, 1)
+            row = row_of(self._next())
+            token = await choose(row)
+            self._gate.check_open()
+            segment = picked(token, row, (END,), spell)
+            self._tokens += segment.tokens
+            self._charge(segment.usage)
+        return segment
 
     async def append(self, text: str) -> None:
         self._gate.check("append to")
@@ -179,8 +189,7 @@ class ScriptedBranch(Leaving):
         return results
 
     async def logits(self) -> Logits:
-        (logits,) = await self.span_logits(len(self._tokens) - 1, len(self._tokens))
-        return logits
+        return (await self.span_logits(len(self._tokens) - 1, len(self._tokens)))[0]
 
     async def span_logits(self, start: int, stop: int) -> list[Logits]:
         self._gate.check("read logits of")
@@ -191,7 +200,7 @@ class ScriptedBranch(Leaving):
                 "start < stop: a script says nothing of the prompt itself"
             )
         self._charge(Usage(scored=stop - start))
-        return [self._logits(end) for end in range(start + 1, stop + 1)]
+        return [logits_of(self._next(end=end)) for end in range(start + 1, stop + 1)]
 
     async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
         with self._gate.call("read"):
@@ -206,11 +215,6 @@ class ScriptedBranch(Leaving):
     async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
         self._gate.check("embed")
         raise CapabilityError(f"engine {self._engine.name!r} is a script: it has no hidden states")
-
-    def rewind(self, to: int) -> None:
-        self._gate.check_rewind(to, len(self._tokens))
-        del self._tokens[to:]
-        self._prompt, self._own = min(self._prompt, to), min(self._own, to)
 
     async def splice(
         self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
@@ -249,10 +253,11 @@ class ScriptedBranch(Leaving):
         self._charge(Usage(prompt=len(tokens)))
 
     def _fit(self, start: int, given: int, action: str) -> None:
-        if given > 0 and start + given >= self._engine.context_length:
+        context = self._engine.context_length
+        if given > 0 and start + given >= context:
             raise ContextOverflow(
-                f"{action} {given} tokens to {start} overflows the context of "
-                f"{self._engine.context_length}: shorten one of them"
+                f"{action} {given} tokens to {start} overflows the context of {context}: shorten "
+                "one of them"
             )
 
     def _charge(self, usage: Usage) -> None:
@@ -267,12 +272,6 @@ class ScriptedBranch(Leaving):
             said = spell(self._tokens[self._prompt : end]) + extra
         return next_token(self._engine.script, prompt, said)
 
-    def _logits(self, end: int) -> Logits:
-        values = [-math.inf] * VOCABULARY
-        for token, p in self._next(end=end).items():
-            values[token] = math.log(p)
-        return values
-
     def _score(self, given: str | Tokens) -> Scored:
         tokens, logprobs = self._engine.encode(given), list[float]()
         self._fit(len(self._tokens), len(tokens) - 1, "scoring")
@@ -285,7 +284,7 @@ class ScriptedBranch(Leaving):
         if params.grammar is None:
             return None
         start = constrained_from(params, len(self._tokens))
-        return Constraint(self._engine.octets, params.grammar, self._tokens[start:])
+        return Constraint(self._engine.vocabulary(), params.grammar, self._tokens[start:])
 
     def _draw(
         self, model: Mapping[int, float], params: Sampling, constraint: Constraint | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.errors import InputError
@@ -11,11 +11,11 @@ from ponder.runtime.script import END, spell
 
 
 class Constraint:
-    """Of one decode; a character is its bytes."""
+    """Of one decode."""
 
-    def __init__(self, octets: Vocabulary, grammar: Grammar, tokens: Sequence[int]) -> None:
+    def __init__(self, vocabulary: Vocabulary, grammar: Grammar, tokens: Sequence[int]) -> None:
         """Follow `tokens`; raises `InputError` as `Vocabulary.follow` does."""
-        self._follower = octets.follow(grammar, _bytes(tokens))
+        self._follower = vocabulary.follow(grammar, tokens)
         self._said = spell(tokens)
 
     def restricted(self, model: Mapping[int, float]) -> dict[int, float]:
@@ -35,13 +35,7 @@ class Constraint:
 
     def push(self, token: int) -> None:
         self._said += spell([token])
-        for byte in _bytes([token]):
-            self._follower.push(byte)
+        self._follower.push(token)
 
     def _allows(self, token: int) -> bool:
-        return self._follower.complete if token == END else self._follower.fits(_bytes([token]))
-
-
-def _bytes(tokens: Iterable[int]) -> list[int]:
-    """Half a character, which UTF-8 has no bytes for, is bytes that no grammar allows."""
-    return list("".join(chr(t) for t in tokens if t != END).encode(errors="surrogatepass"))
+        return self._follower.complete if token == END else self._follower.fits([token])

@@ -351,7 +351,7 @@ def test_settings_that_make_no_sense() -> None:
 def test_without_the_extra_its_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ponder.runtime.constraints.compiling.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"pip install 'ponder\[constraints\]'"):
-        Vocabulary(BYTES, frozenset(), 256)
+        Vocabulary(BYTES, frozenset(), 256).follow(of(["a"]), [])
 
 
 @looped

@@ -268,9 +268,9 @@ def test_a_bias_that_cannot_be_is_refused(engine: Any) -> None:
     async def body() -> None:
         branch = await opened(engine)
         for bias, words in (
-            (((engine.vocabulary, 1.0),), "ids are 0 to"),
+            (((engine.vocabulary_size, 1.0),), "ids are 0 to"),
             (((0, float("nan")),), "finite or -inf"),
-            (tuple((t, float("-inf")) for t in range(engine.vocabulary)), "leave one token"),
+            (tuple((t, float("-inf")) for t in range(engine.vocabulary_size)), "leave one token"),
         ):
             with pytest.raises(InputError, match=words):
                 await branch.extend(Sampling(max_tokens=1, bias=bias))

@@ -8,6 +8,7 @@ complete; a token that spells nothing is no part of the text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -30,25 +31,37 @@ class Vocabulary:
     """A model's tokens, and the grammars that were matched against them."""
 
     def __init__(self, spellings: Sequence[bytes | None], ends: frozenset[int], size: int) -> None:
-        """Read what each token spells; takes half a second for 49,152 tokens.
+        """What each token spells.
 
         Args:
             spellings: by token id; None, or past the end: the token is no text.
             ends: tokens that end a turn.
             size: tokens that the model draws from.
-
-        Raises:
-            InputError: the `constraints` extra is not installed.
         """
-        check_installed()
         self.size = size
-        self.ends = sorted(ends)
-        spelt = [*spellings[:size], *([None] * (size - len(spellings)))]
-        self.spellings = [
-            None if token in ends else text or None for token, text in enumerate(spelt)
-        ]
-        self._tokenizer = _tokenizer(self.spellings)
+        self.ends = ends
+        self._spellings = spellings
         self._compiled: dict[Grammar, LLMatcher] = {}
+
+    @property
+    def masks(self) -> bool:
+        """Whether `Follower.allowed` marks this vocabulary's own tokens."""
+        return True
+
+    def spelling(self, token: int) -> bytes | None:
+        """None: it is no text, or ends a turn."""
+        if token in self.ends or token >= len(self._spellings):
+            return None
+        return self._spellings[token] or None
+
+    def pieces(self, token: int) -> Sequence[int]:
+        """What matchers are told of a token: itself, or nothing where it spells nothing."""
+        return () if self.spelling(token) is None else (token,)
+
+    @cached_property
+    def alphabet(self) -> Sequence[bytes | None]:
+        """What the pieces spell."""
+        return [self.spelling(token) for token in range(self.size)]
 
     def follow(
         self, grammar: Grammar, tokens: Sequence[int], kept: Follower | None = None
@@ -58,7 +71,7 @@ class Vocabulary:
         Raises:
             InputError: the grammar cannot be compiled, or the tokens do not fit it.
         """
-        text = [token for token in tokens if self.spellings[token] is not None]
+        text = [token for token in tokens if self.pieces(token)]
         if kept is not None and kept.grammar == grammar:
             copy = kept.copy()
             if copy.back_to(text):
@@ -74,6 +87,12 @@ class Vocabulary:
                 del self._compiled[next(iter(self._compiled))]
             self._compiled[grammar] = compiled(grammar, self._tokenizer)
         return self._compiled[grammar].deep_copy()
+
+    @cached_property
+    def _tokenizer(self) -> LLTokenizer:
+        """Takes half a second for 49,152 tokens."""
+        check_installed()
+        return _tokenizer(self.alphabet)
 
 
 class Follower:
@@ -94,16 +113,18 @@ class Follower:
 
     def push(self, token: int) -> None:
         """Go on by one token that was allowed."""
-        if self._vocabulary.spellings[token] is None:
+        pieces = self._vocabulary.pieces(token)
+        if not pieces:
             return
         with self._lock:
-            self._matcher.consume_token(token)
+            self._matcher.consume_tokens(list(pieces))
             self._seen.append(token)
 
     def fits(self, tokens: Sequence[int]) -> bool:
         """Whether these may come next, one after the other."""
         with self._lock:
-            return self._matcher.validate_tokens(list(tokens)) == len(tokens)
+            pieces = self._pieces(tokens)
+            return self._matcher.validate_tokens(pieces) == len(pieces)
 
     @property
     def complete(self) -> bool:
@@ -112,8 +133,8 @@ class Follower:
             return self._matcher.is_accepting()
 
     def allowed(self) -> npt.NDArray[np.bool_]:
-        """Marks the tokens that may come next, [vocabulary]; none where the text is complete, can
-        only end, and the model has no end tokens.
+        """Marks the pieces that may come next, and end tokens among them; none where the text is
+        complete, can only end, and the model has no end tokens.
 
         Raises:
             InputError: nothing may come, and the text is not complete; or the grammar is too
@@ -121,7 +142,8 @@ class Follower:
         """
         import numpy as np
 
-        size, ends = self._vocabulary.size, self._vocabulary.ends
+        size = len(self._vocabulary.alphabet)
+        ends = [end for end in self._vocabulary.ends if end < size]
         with self._lock:
             bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
             complete = self._matcher.is_accepting()
@@ -139,14 +161,22 @@ class Follower:
         common = next(
             (i for i, (a, b) in enumerate(pairs) if a != b), min(len(self._seen), len(text))
         )
-        surplus = len(self._seen) - common
+        surplus = len(self._pieces(self._seen[common:]))
         del self._seen[common:]
         return surplus == 0 or self._matcher.rollback(surplus)
+
+    def _pieces(self, tokens: Sequence[int]) -> list[int]:
+        return [piece for token in tokens for piece in self._vocabulary.pieces(token)]
 
     def on_to(self, text: Sequence[int]) -> None:
         """Follow the rest of `text`, of which the beginning has been followed."""
         rest = list(text[len(self._seen) :])
-        taken = self._matcher.try_consume_tokens(rest) if rest else 0
+        taken = 0
+        for token in rest:
+            pieces = self._pieces([token])
+            if self._matcher.try_consume_tokens(pieces) < len(pieces):
+                break
+            taken += 1
         self._seen += rest[:taken]
         if taken < len(rest):
             wrong = self._spell(rest[taken : taken + 1])
@@ -167,7 +197,7 @@ class Follower:
         )
 
     def _spell(self, tokens: Sequence[int]) -> str:
-        text = b"".join(self._vocabulary.spellings[token] or b"" for token in tokens)
+        text = b"".join(self._vocabulary.spelling(token) or b"" for token in tokens)
         return text[-SHOWN:].decode(errors="replace")
 
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from ponder.runtime.confidence import check_confidence
 from ponder.runtime.engine import refusals
+from ponder.runtime.engine.choice import choice
 from ponder.runtime.engine.edits import Edit, join, splice
 from ponder.runtime.engine.handle import Handle
 from ponder.runtime.engine.jobs import Decode, Prefill
@@ -27,6 +28,7 @@ from ponder.runtime.engine.readings import (
 )
 from ponder.runtime.engine.stream import Stream
 from ponder.runtime.engine.text import TextTail
+from ponder.runtime.picking import FULL, Choose
 from ponder.runtime.runners.sampler import make_rule
 from ponder.runtime.standing import Leaving, Origin, Standing
 from ponder.runtime.tokens import check_range, moved
@@ -107,6 +109,15 @@ class LocalBranch(Leaving):
     def stream(self, params: Sampling, *, deadline: float | None = None) -> Stream:
         return Stream(self, params, deadline)
 
+    async def draw(self, choose: Choose) -> Segment:
+        self._lane.check("draw on")
+        self._predict("draw on")
+        room = self._context - self._journal.end
+        segment = await choice(self._lane, self._core, choose) if room > 0 else FULL
+        self._journal.tokens += segment.tokens
+        self.usage += segment.usage
+        return segment
+
     async def append(self, text: str) -> None:
         self._lane.check("append to")
         given = self._tokenizer.encode(text)
@@ -140,16 +151,14 @@ class LocalBranch(Leaving):
     async def span_logits(self, start: int, stop: int) -> list[Logits]:
         self._lane.check("read logits of")
         self._predict("read logits of")
-        parts = [SpanLogits(*ends) for ends in self._stretches(start, stop)]
-        await self._read(parts)
+        await self._read(parts := [SpanLogits(*ends) for ends in self._stretches(start, stop)])
         return [logits for part in parts for logits in part.logits]
 
     async def read(self, head: str, start: int | None = None) -> list[tuple[float, ...]]:
         self._lane.check("read")
         stop = len(self._journal.tokens)
         ends = self._stretches(stop - 1 if start is None else start, stop)
-        what = self._lane.host.head(head)
-        parts = [HeadReading(what, *each) for each in ends]
+        parts = [HeadReading(self._lane.host.head(head), *each) for each in ends]
         await self._read(parts)
         return [output for part in parts for output in part.outputs]
 

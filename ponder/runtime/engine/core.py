@@ -17,7 +17,7 @@ from weakref import ref
 from ponder.runtime.engine.build import Build
 from ponder.runtime.engine.counts import Counts
 from ponder.runtime.engine.edits import Edit
-from ponder.runtime.engine.jobs import Decode, Job, Prefill, Warm
+from ponder.runtime.engine.jobs import Decode, Job, Prefill, Showing, Warm
 from ponder.runtime.engine.journal import Journal, Past, Source
 from ponder.runtime.engine.lane import Lane, Share
 from ponder.runtime.engine.outcome import Outcome
@@ -101,6 +101,19 @@ class Core:
         lane.truncate(length)
         lane.settle()
         self.scheduler.roster.note(lane)
+
+    def settle(self, ident: int) -> None:
+        """Nobody picks of what was shown."""
+        self.truncate(ident, len(self._lanes[ident].tokens))
+
+    def pick(self, ident: int, token: int | None) -> None:
+        """Add what was picked after a `Showing`, or nothing."""
+        if token is None:
+            self.counts.looked()
+            self.settle(ident)
+        else:
+            self._lanes[ident].tokens.append(token)
+            self.counts.drew()
 
     def edit(self, ident: int, edit: Edit, others: Sequence[int], job: Job) -> None:
         """Put a journal in place of another, and keep what KV it says."""
@@ -250,6 +263,8 @@ class Core:
         lane.view.truncate(lane.view.length - share.rows)
         if isinstance(job, Decode):
             job.close(Finish.LENGTH)
+        elif isinstance(job, Showing):
+            job.end()
         else:
             job.end(
                 ContextOverflow(
@@ -267,7 +282,8 @@ class Core:
         if isinstance(job, Prefill | Reading | Warm) and not lane.todo():
             job.end(record=partial(self.counts.end, job))
         if job is not None and job.over:
-            lane.settle()
+            if not (isinstance(job, Showing) and job.row is not None):
+                lane.settle()
             self._release(lane)
 
 

@@ -40,6 +40,11 @@ class Counts:
         self.decoded += 1
         self.dropped -= 1
 
+    def looked(self) -> None:
+        """At a row, and nothing was picked."""
+        self.scored += 1
+        self.dropped -= 1
+
     def end(self, job: Job) -> None:
         """The job has all it wanted."""
         if isinstance(job, Reading):

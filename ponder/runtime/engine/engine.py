@@ -120,9 +120,7 @@ class LocalEngine:
         journal = Journal.of(tokens, standing.own)
         return LocalBranch(handle, origin, journal, len(given), job.usage)
 
-    @property
     def vocabulary(self) -> Vocabulary:
-        """What grammars are matched against; made when first used."""
         if self._vocabulary is None:
             spellings, ends = self.tokenizer.spellings(), self.tokenizer.end_tokens
             self._vocabulary = Vocabulary(spellings, ends, self.config.vocabulary)

@@ -48,7 +48,6 @@ class Host(Protocol):
 
     def encode(self, prompt: Prompt, *, bare: bool = False) -> list[int]: ...
 
-    @property
     def vocabulary(self) -> Vocabulary: ...
 
     @property
@@ -119,7 +118,7 @@ class Handle:
         """
         if params.grammar is None:
             return None
-        start, vocabulary = constrained_from(params, len(tokens)), self.host.vocabulary
+        start, vocabulary = constrained_from(params, len(tokens)), self.host.vocabulary()
         self._followed = vocabulary.follow(params.grammar, tokens[start:], self._followed)
         return self._followed
 

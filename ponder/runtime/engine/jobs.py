@@ -12,6 +12,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from threading import Lock
 
+import numpy as np
+import numpy.typing as npt
+
 from ponder.runtime.constraints.following import Follower
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.runners.sampler import Rule
@@ -114,6 +117,21 @@ class Warm(Job):
 
     def target(self, tokens: int) -> int:
         return tokens - 1
+
+
+class Showing(Job):
+    """Show the logits after the newest token; whoever waits picks the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.row: npt.NDArray[np.float32] | None = None
+        """Stays None where there is no position left."""
+
+    def show(self, row: npt.NDArray[np.float32]) -> None:
+        def note() -> None:
+            self.row = row
+
+        self.end(record=note)
 
 
 class Decode(Job):

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ponder.runtime.engine.counts import Counts
-from ponder.runtime.engine.jobs import Decode, Job
+from ponder.runtime.engine.jobs import Decode, Job, Showing
 from ponder.runtime.engine.lane import Lane, Share
 from ponder.runtime.engine.readings import Reading, StateReading
 from ponder.runtime.errors import InputError, ModelError
-from ponder.runtime.kernels.arrays import booleans, tensor_of
+from ponder.runtime.kernels.arrays import array_of, booleans, tensor_of
 from ponder.runtime.runners.api import Runner, Work
 from ponder.runtime.runners.confidence import confidences
 from ponder.runtime.runners.sampler import NOT_FINITE, Draw, Rule, bars
@@ -66,7 +66,8 @@ class Outcome:
     def _hand_out(self, logits: Tensor, rows: Sequence[_Row]) -> None:
         decodes = [i for i, row in enumerate(rows) if isinstance(row.job, Decode)]
         readings = [i for i, row in enumerate(rows) if isinstance(row.job, Reading)]
-        for kind, take in ((decodes, self._sample), (readings, _read)):
+        shown = [i for i, row in enumerate(rows) if isinstance(row.job, Showing)]
+        for kind, take in ((decodes, self._sample), (readings, _read), (shown, _show)):
             if kind:
                 some = logits if len(kind) == len(rows) else logits[torch.tensor(kind)]
                 take(some, [rows[i] for i in kind])
@@ -126,9 +127,25 @@ def _read(values: Tensor, rows: Sequence[_Row]) -> None:
             row.job.accept(values[i], finite[i])
 
 
+def _show(logits: Tensor, rows: Sequence[_Row]) -> None:
+    own = logits.float().cpu().clone()  # the runner writes the next step's over these
+    finite = booleans(own.isfinite().all(dim=1))
+    for i, row in enumerate(rows):
+        if not isinstance(row.job, Showing):
+            continue
+        if finite[i]:
+            row.job.show(array_of(own[i]))
+        else:
+            row.job.end(_not_finite(row.lane))
+
+
+def _not_finite(lane: Lane) -> ModelError:
+    return ModelError(f"{NOT_FINITE} after {len(lane.tokens)} tokens; its weights may be damaged")
+
+
 def _fault(reason: str, lane: Lane, job: Decode) -> Exception:
     if reason == NOT_FINITE:
-        return ModelError(f"{reason} after {len(lane.tokens)} tokens; its weights may be damaged")
+        return _not_finite(lane)
     if job.follower is not None:
         reason += ", of those that the grammar allows"
     return InputError(f"{reason}; leave one token allowed")

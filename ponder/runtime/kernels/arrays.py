@@ -15,6 +15,11 @@ def tensor_of(array: npt.NDArray[np.bool_ | np.int32 | np.int64 | np.float32]) -
     return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType] - numpy arrays
 
 
+def array_of(tensor: Tensor) -> npt.NDArray[np.float32]:
+    """Of float32 in the host's memory, which they share."""
+    return cast("npt.NDArray[np.float32]", tensor.numpy())  # pyright: ignore[reportUnknownMemberType] - as dtype
+
+
 def integers(tensor: Tensor) -> list[int]:
     return cast("list[int]", tensor.tolist())  # pyright: ignore[reportUnknownMemberType] - as dtype
 

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import Chat, check_chat
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.errors import CapabilityError, ModelError
 from ponder.runtime.remote.abilities import Abilities
 from ponder.runtime.remote.batch import Gathering, Member
@@ -97,6 +98,9 @@ class RemoteEngine:
         return estimate_prompt(prompt)
 
     def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
+        raise no_token_ids(self.name)
+
+    def vocabulary(self) -> Vocabulary:
         raise no_token_ids(self.name)
 
     def spell(self, tokens: Sequence[int]) -> str:

@@ -11,10 +11,11 @@ from typing import Protocol, Self
 
 from ponder.runtime.errors import CapabilityError
 from ponder.runtime.gate import Gate
+from ponder.runtime.picking import Choose
 from ponder.runtime.remote.history import History
 from ponder.runtime.standing import Leaving, Origin, Standing
 from ponder.runtime.tokens import check_range, moved
-from ponder.runtime.values import Logits, Pooling, SpliceMode, Usage
+from ponder.runtime.values import Logits, Pooling, Segment, SpliceMode, Usage
 
 
 def no_token_ids(name: str) -> CapabilityError:
@@ -94,6 +95,9 @@ class TextBranch(Leaving):
     async def append(self, text: str) -> None:
         self._gate.check("append to")
         self._say(text)
+
+    async def draw(self, choose: Choose) -> Segment:
+        raise self._untold("logits")
 
     async def logits(self) -> Logits:
         raise self._untold("logits")

@@ -95,6 +95,9 @@ def spelling_of(tokens: Sequence[int]) -> Asked:
     return _fact("spell", packed(tokens))
 
 
+VOCABULARY = Asked(kind="vocabulary", path=_NOWHERE, given={})
+
+
 def resent_by(past: Past) -> Asked:
     return _fact("resent", f"{past.digest} {past.prompt}".encode())
 

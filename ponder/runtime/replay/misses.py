@@ -25,6 +25,7 @@ def missing_fact(file: Path, asked: Asked, about: str) -> NotRecorded:
         "count": "how many tokens this prompt or text has",
         "encode": "which tokens this prompt or text has",
         "spell": "how these tokens are spelt",
+        "vocabulary": "what tokens spell",
         "resent": "what each call of this branch sends again",
     }[asked.kind]
     return NotRecorded(

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from ponder.runtime.api import Branch, Engine
 from ponder.runtime.capabilities import Capabilities
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.errors import InputError
 from ponder.runtime.replay import codec
 from ponder.runtime.replay.asked import (
+    VOCABULARY,
     Asked,
     count_of,
     encoding_of,
@@ -28,6 +30,7 @@ from ponder.runtime.replay.codec import Data
 from ponder.runtime.replay.past import Past
 from ponder.runtime.replay.recording_branch import RecordingBranch
 from ponder.runtime.replay.store import Row
+from ponder.runtime.replay.vocabularies import vocabulary_data
 from ponder.runtime.replay.writer import Writer
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Standing
@@ -53,6 +56,7 @@ class RecordingEngine:
             InputError: the file cannot be written, or holds something else.
         """
         self.engine = engine
+        self._vocabulary: Vocabulary | None = None
         self.path = path
         self._writer = Writer(path)
         self._given: Counter[bytes] = Counter()
@@ -119,6 +123,12 @@ class RecordingEngine:
         tokens = self.engine.encode(prompt, bare=bare)
         self.note(encoding_of(prompt, bare=bare), list(tokens))
         return tokens
+
+    def vocabulary(self) -> Vocabulary:
+        if self._vocabulary is None:
+            self._vocabulary = self.engine.vocabulary()
+            self.note(VOCABULARY, vocabulary_data(self._vocabulary))
+        return self._vocabulary
 
     def spell(self, tokens: Sequence[int]) -> str:
         text = self.engine.spell(tokens)

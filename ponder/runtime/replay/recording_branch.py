@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ponder.runtime.api import Branch
 from ponder.runtime.errors import InputError
+from ponder.runtime.picking import FULL, Choose, Row
 from ponder.runtime.replay import codec
 from ponder.runtime.replay.asked import Asked, resent_by, sampling_data, spelling_of
 from ponder.runtime.replay.codec import Data
@@ -113,6 +114,23 @@ class RecordingBranch(Leaving):
                     yield delta
             finally:
                 await _closed(pieces)
+
+    async def draw(self, choose: Choose) -> Segment:
+        """What is kept is what was shown: whoever picks is asked again when it is replayed."""
+        asked = self._ask("draw", {})
+
+        async def watched(row: Row) -> int | None:
+            await self._home.keep(asked, codec.rows_data([row.tolist()]), Usage())
+            return await choose(row)
+
+        self._home.vocabulary()
+        segment = await self._inner.draw(watched)
+        if segment == FULL:
+            await self._home.keep(asked, codec.rows_data([]), Usage())
+        self._follow()
+        if segment.text:
+            self._home.spell(segment.tokens)
+        return segment
 
     async def append(self, text: str) -> None:
         at = len(self._past.tokens)

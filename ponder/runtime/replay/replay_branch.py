@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ponder.runtime.errors import BranchClosed, CapabilityError, InputError
 from ponder.runtime.gate import Gate
+from ponder.runtime.picking import FULL, Choose, picked
 from ponder.runtime.replay import codec
 from ponder.runtime.replay.asked import Asked, resent_by, sampling_data
 from ponder.runtime.replay.codec import Data
@@ -103,6 +104,21 @@ class ReplayBranch(Leaving):
         if segment.text:
             yield Delta(text=segment.text)
         yield Delta(text="", segment=segment)
+
+    async def draw(self, choose: Choose) -> Segment:
+        import numpy as np
+
+        rows = codec.rows_from((await self._serve("draw", {})).value)
+        if not rows:
+            return FULL
+        row, ends = np.array(rows[0], dtype=np.float32), self._engine.vocabulary().ends
+        with self._gate.call("draw on"):
+            token = await choose(row)
+            self._gate.check_open()
+            segment = picked(token, row, ends, self._engine.spell)
+        self._past.tokens += segment.tokens
+        self.usage += segment.usage
+        return segment
 
     async def append(self, text: str) -> None:
         at = len(self._past.tokens)

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ponder.runtime.capabilities import Capabilities
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.errors import ModelError
+from ponder.runtime.remote.text_branch import no_token_ids
 from ponder.runtime.replay import codec
 from ponder.runtime.replay.asked import (
+    VOCABULARY,
     Asked,
     count_of,
     encoding_of,
@@ -26,6 +29,7 @@ from ponder.runtime.replay.misses import missing, missing_fact
 from ponder.runtime.replay.past import Past
 from ponder.runtime.replay.reading import Found, Recording
 from ponder.runtime.replay.replay_branch import ReplayBranch
+from ponder.runtime.replay.vocabularies import vocabulary_from
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Origin, Standing
 from ponder.runtime.stats import EngineStats, idle
@@ -59,6 +63,7 @@ class ReplayEngine:
         self._served: Counter[bytes] = Counter()
         self._branches = 0
         self._closed = False
+        self._vocabulary: Vocabulary | None = None
 
     async def open(
         self, prompt: Prompt, *, path: BranchPath, priority: int = 0, adapter: str | None = None
@@ -89,6 +94,13 @@ class ReplayEngine:
     def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
         tokens: list[int] = self.fact(encoding_of(prompt, bare=bare), _told(prompt))
         return tokens
+
+    def vocabulary(self) -> Vocabulary:
+        if not self.capabilities.token_ids:
+            raise no_token_ids(self.name)
+        if self._vocabulary is None:
+            self._vocabulary = vocabulary_from(self.fact(VOCABULARY, "what its tokens spell"))
+        return self._vocabulary
 
     def spell(self, tokens: Sequence[int]) -> str:
         text: str = self.fact(spelling_of(tokens), str(list(tokens)))

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from ponder.runtime.api import Branch
 from ponder.runtime.capabilities import Capabilities
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.errors import NotRecorded
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.standing import Standing
@@ -39,6 +40,9 @@ class SilentEngine:
 
     def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
         self._refuse("encode a prompt")
+
+    def vocabulary(self) -> Vocabulary:
+        self._refuse("tell its vocabulary")
 
     def spell(self, tokens: Sequence[int]) -> str:
         self._refuse("spell tokens")

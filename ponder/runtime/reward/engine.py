@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import Chat, check_chat
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.errors import CapabilityError, ModelError
 from ponder.runtime.remote.calls import persist
 from ponder.runtime.remote.counting import estimate_prompt
@@ -97,6 +98,9 @@ class RewardEngine:
         return estimate_prompt(prompt)
 
     def encode(self, prompt: Prompt, *, bare: bool = False) -> Sequence[int]:
+        raise no_token_ids(self.name)
+
+    def vocabulary(self) -> Vocabulary:
         raise no_token_ids(self.name)
 
     def spell(self, tokens: Sequence[int]) -> str:

@@ -18,8 +18,10 @@ from ponder.runtime.engine.stream import Stream
 from ponder.runtime.engine.text import TextTail
 from ponder.runtime.errors import CapabilityError, InputError
 from ponder.runtime.gate import Gate
+from ponder.runtime.listed import Listed
+from ponder.runtime.picking import FULL, Choose, picked
 from ponder.runtime.runners.sampler import FORBIDDEN, make_rule
-from ponder.runtime.standing import Leaving, Origin, Standing
+from ponder.runtime.standing import Origin
 from ponder.runtime.tokens import check_range, moved
 from ponder.runtime.values import (
     Finish,
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class VllmBranch(Leaving):
+class VllmBranch(Listed):
     """A `Branch` of a `VllmEngine`.
 
     Closing it while it extends ends the decode with `Finish.CANCELLED`; closing it during any other
@@ -82,14 +84,6 @@ class VllmBranch(Leaving):
         self._release = finalize(self, engine.adopt())
 
     @property
-    def tokens(self) -> Sequence[int]:
-        return tuple(self._tokens)
-
-    @property
-    def tail(self) -> Sequence[int]:
-        return tuple(self._tokens[self._own :])
-
-    @property
     def text(self) -> str:
         return self._engine.spell(self._tokens[self._prompt :])
 
@@ -103,10 +97,6 @@ class VllmBranch(Leaving):
             for origin in self._origin.fork(n, first, name)
         ]
 
-    def standing(self) -> Standing:
-        prompt, said = self._tokens[: self._prompt], self._tokens[self._prompt :]
-        return self._origin.standing(prompt, said, self._own)
-
     async def extend(self, params: Sampling, *, deadline: float | None = None) -> Segment:
         job = self.begin_decode(params, deadline, announce=False)
         try:
@@ -117,6 +107,21 @@ class VllmBranch(Leaving):
 
     def stream(self, params: Sampling, *, deadline: float | None = None) -> Stream:
         return Stream(self, params, deadline)
+
+    async def draw(self, choose: Choose) -> Segment:
+        self._gate.check("draw on")
+        if len(self._tokens) >= self._engine.context_length:
+            return FULL
+        work = self._engine.work.row(self._lane, tuple(self._tokens))
+        row = await self._done("draw on", work)
+        with self._gate.call("draw on"):
+            token = await choose(row)
+            self._gate.check_open()
+            ends = self._engine.vocabulary().ends
+            segment = picked(token, row, ends, self._engine.spell)
+        self._tokens += segment.tokens
+        self.usage += segment.usage
+        return segment
 
     async def append(self, text: str) -> None:
         self._gate.check("append to")
@@ -159,11 +164,6 @@ class VllmBranch(Leaving):
 
     async def embed(self, pooling: Pooling = "mean", start: int = 0) -> tuple[float, ...]:
         raise self._untold("hidden states to pool")
-
-    def rewind(self, to: int) -> None:
-        self._gate.check_rewind(to, len(self._tokens))
-        del self._tokens[to:]
-        self._prompt, self._own = min(self._prompt, to), min(self._own, to)
 
     async def splice(
         self, start: int, stop: int, text: str = "", mode: SpliceMode = SpliceMode.REENCODE
@@ -214,7 +214,7 @@ class VllmBranch(Leaving):
         ends = engine.tokenizer.end_tokens
         limit = min(params.max_tokens, engine.context_length - len(self._tokens))
         job = Decode(
-            make_rule(params, engine.vocabulary),
+            make_rule(params, engine.vocabulary_size),
             self._key,
             limit=limit,
             end_tokens=ends,
@@ -223,7 +223,7 @@ class VllmBranch(Leaving):
             announce=announce,
             confidence=params.confidence,
         )
-        if sum(nats == -math.inf for nats in dict(params.bias).values()) == engine.vocabulary:
+        if sum(nats == -math.inf for nats in dict(params.bias).values()) == engine.vocabulary_size:
             raise InputError(f"{FORBIDDEN}; leave one token allowed")
         self._turn.enter_context(self._gate.call("extend"))
         if limit < 1:

@@ -20,6 +20,7 @@ from weakref import finalize
 
 from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import check_chat
+from ponder.runtime.constraints.following import Vocabulary
 from ponder.runtime.engine.prompts import encode, encode_prompt
 from ponder.runtime.errors import CapabilityError, InputError, unknown
 from ponder.runtime.grammar import GrammarKind
@@ -72,13 +73,15 @@ class VllmEngine:
             adapters=self._adapters,
             settings=settings or {},
         )
-        self.vocabulary = backend.vocabulary
+        self.vocabulary_size = backend.vocabulary
         self.context_length = backend.context_length
-        self.tokenizer: Tokenizer = tokenizer_from_directory(path, vocabulary=self.vocabulary)
+        self.tokenizer: Tokenizer = tokenizer_from_directory(path, vocabulary=self.vocabulary_size)
         self.name = f"{path.name if os.path.isdir(model) else model} ({backend.version}, {weights})"
         self.capabilities = _capabilities(
-            self.context_length, self.vocabulary, adapters=bool(adapters)
+            self.context_length, self.vocabulary_size, adapters=bool(adapters)
         )
+        spellings, ends = self.tokenizer.spellings(), self.tokenizer.end_tokens
+        self._vocabulary = Vocabulary(spellings, ends, self.vocabulary_size)
         self.work = Work(backend)
         self.service = Service(backend, self.name)
         self._backend = backend
@@ -103,8 +106,8 @@ class VllmEngine:
             )
         self.service.check()
         check_chat(prompt, self.capabilities, self.name)
-        given = encode_prompt(self.tokenizer, prompt, self.context_length, self.vocabulary)
-        standing.check(len(given), vocabulary=self.vocabulary, context=self.context_length - 1)
+        given = encode_prompt(self.tokenizer, prompt, self.context_length, self.vocabulary_size)
+        standing.check(len(given), vocabulary=self.vocabulary_size, context=self.context_length - 1)
         tokens = [*given, *standing.tokens]
         lane = Lane(priority=priority, adapter=adapter)
         work = self.work.give(lane, tokens, 0, opened=True)
@@ -116,7 +119,10 @@ class VllmEngine:
         return len(self.encode(prompt))
 
     def encode(self, prompt: Prompt, *, bare: bool = False) -> list[int]:
-        return encode(self.tokenizer, prompt, self.vocabulary, bare=bare)
+        return encode(self.tokenizer, prompt, self.vocabulary_size, bare=bare)
+
+    def vocabulary(self) -> Vocabulary:
+        return self._vocabulary
 
     def spell(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode(tokens)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ponder.runtime.engine.jobs import Decode
 from ponder.runtime.errors import ModelError
+from ponder.runtime.picking import Row
 from ponder.runtime.values import Finish, Logits, Scored, Usage
 from ponder.runtime.vllm.backend import EVERY, Backend, Piece
 from ponder.runtime.vllm.counts import Counts
@@ -95,6 +96,15 @@ class Work:
             some = ends[first : first + AT_ONCE]
             found += await asyncio.gather(*(self._row(lane, tokens[:end]) for end in some))
         return found
+
+    async def row(self, lane: Lane, tokens: Sequence[int]) -> Row:
+        """Logits after all tokens, normalised, for a token that is drawn by its caller."""
+        import numpy as np
+
+        piece = await self._one(lane, tokens, logprobs=EVERY)
+        self.counts.began(len(tokens), piece.cached)
+        self.counts.decoded += 1
+        return np.array(piece.every, dtype=np.float32)
 
     async def _row(self, lane: Lane, tokens: Sequence[int]) -> Logits:
         piece = await self._one(lane, tokens, logprobs=EVERY)

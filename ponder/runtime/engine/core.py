@@ -47,10 +47,21 @@ class Core:
         self._arrivals = count()
         self._temporary = count(-1, -1)
         self._deadlines: list[tuple[float, int, ref[Decode]]] = []
+        self._shown: set[int] = set()
 
     @property
     def busy(self) -> bool:
         return len(self.scheduler.roster) > 0
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody is about to pick, and a step now would be for pickers alone."""
+        return bool(self._shown) and self.for_pickers
+
+    @property
+    def for_pickers(self) -> bool:
+        """Whether whoever has a job, and there is one, is to be shown what comes next."""
+        return self.busy and all(isinstance(job, Showing) for job in self.scheduler.roster.jobs)
 
     def lanes(self) -> list[Lane]:
         """All of them, for inspection."""
@@ -104,6 +115,7 @@ class Core:
 
     def settle(self, ident: int) -> None:
         """Nobody picks of what was shown."""
+        self._shown.discard(ident)
         self.truncate(ident, len(self._lanes[ident].tokens))
 
     def pick(self, ident: int, token: int | None) -> None:
@@ -112,6 +124,7 @@ class Core:
             self.counts.looked()
             self.settle(ident)
         else:
+            self._shown.discard(ident)
             self._lanes[ident].tokens.append(token)
             self.counts.drew()
 
@@ -155,6 +168,7 @@ class Core:
 
     def close(self, ident: int) -> None:
         lane = self._lanes.pop(ident)
+        self._shown.discard(ident)
         lane.settle()
         self._remember(lane)
         self._close(lane)
@@ -282,7 +296,9 @@ class Core:
         if isinstance(job, Prefill | Reading | Warm) and not lane.todo():
             job.end(record=partial(self.counts.end, job))
         if job is not None and job.over:
-            if not (isinstance(job, Showing) and job.row is not None):
+            if isinstance(job, Showing) and job.row is not None:
+                self._shown.add(lane.ident)
+            else:
                 lane.settle()
             self._release(lane)
 

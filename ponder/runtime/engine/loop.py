@@ -7,7 +7,7 @@ every later one fails with a `ModelError` that names the cause; nothing waits fo
 from __future__ import annotations
 
 import time
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from weakref import WeakSet
 
@@ -17,6 +17,9 @@ from ponder.runtime.engine.core import Core
 from ponder.runtime.engine.jobs import Command, Job
 from ponder.runtime.errors import ModelError
 
+AT_ONCE = 0.0003
+"""Seconds between calls that are made together."""
+
 
 class EngineThread:
     """Starts at once; `stop` ends it."""
@@ -25,6 +28,8 @@ class EngineThread:
         self.seconds = 0.0
         """Spent in commands and steps."""
         self._core = core
+        self._step = 0.0
+        """Seconds that the last one took."""
         self._name = name
         self._threads = threads
         self._commands = SimpleQueue[Command]()
@@ -68,7 +73,9 @@ class EngineThread:
         try:
             with torch.inference_mode():
                 while self._obey():
+                    before = self.seconds
                     self._timed(self._core.step)
+                    self._step = self.seconds - before
         except BaseException as error:
             self._cause = error
         finally:
@@ -78,7 +85,21 @@ class EngineThread:
         """Run the commands that came in; waits for one when there is nothing else to do."""
         while not self._stopped and not (self._commands.empty() and self._core.busy):
             self._timed(self._commands.get())
+        self._gather()
         return not self._stopped
+
+    def _gather(self) -> None:
+        """Who picks comes in waves: a step for each alone would cost as much as one for all. So
+        wait for those that think, as long as a step takes, or for those that follow at once.
+        """
+        until = time.perf_counter() + self._step
+        while not self._stopped and self._core.for_pickers:
+            left = until - time.perf_counter()
+            try:
+                wait = left if self._core.awaited else min(left, AT_ONCE)
+                self._timed(self._commands.get(timeout=max(0.0, wait)))
+            except Empty:
+                return
 
     def _timed(self, what: Command) -> None:
         start = time.perf_counter()

@@ -5,8 +5,10 @@ a look at everybody.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
+from ponder.runtime.engine.jobs import Job
 from ponder.runtime.engine.lane import Lane
 
 
@@ -31,6 +33,11 @@ class Roster:
     def running(self) -> list[Lane]:
         """Those with a job and pages, by rank."""
         return by_rank(self._running.values())
+
+    @property
+    def jobs(self) -> Iterator[Job]:
+        lanes = chain(self._running.values(), self._waiting)
+        return (lane.job for lane in lanes if lane.job is not None)
 
     @property
     def idle(self) -> list[Lane]:

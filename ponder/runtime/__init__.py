@@ -3,7 +3,7 @@
 from ponder.runtime.api import Branch, Engine
 from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.chat import TOOLS, Chat, chat_refusal, unmet
-from ponder.runtime.constraints.following import Vocabulary
+from ponder.runtime.constraints.following import Follower, Vocabulary
 from ponder.runtime.errors import (
     BranchClosed,
     BudgetExceeded,
@@ -62,6 +62,7 @@ __all__ = [
     "EngineStats",
     "EngineTime",
     "Finish",
+    "Follower",
     "Grammar",
     "GrammarKind",
     "InputError",

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from ponder.runtime import InputError, ModelError
+from ponder.verifiers.child import ProcessFailed
 from ponder.verifiers.exact import decide
-from ponder.verifiers.math_process import MathProcess, ProcessFailed
+from ponder.verifiers.math_process import MathProcess
 from ponder.verifiers.notation import tidy
 
 LONGEST = 10_000
@@ -112,7 +113,7 @@ class MathEquivalence:
         outcome, same = "crashes", False
         try:
             async with asyncio.timeout(self._deadline):
-                same = await process.ask(a, b)
+                same = await process.same(a, b)
             outcome = "checked"
         except TimeoutError:
             outcome = "timeouts"

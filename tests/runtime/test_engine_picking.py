@@ -19,7 +19,9 @@ from ponder.runtime.kernels import native
 from ponder.runtime.runners.choice import Kernels
 
 PATH = BranchPath(5)
-KERNELS: list[Kernels] = ["torch", *(["native"] if native.instruction_sets() else [])]
+KERNELS: list[Kernels] = ["torch"]
+if native.instruction_sets():
+    KERNELS.append("native")
 
 
 def looped(law: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

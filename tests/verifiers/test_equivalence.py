@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from ponder.runtime import InputError, ModelError
 from ponder.verifiers import ExactEquivalence, MathEquivalence, canonical
+from ponder.verifiers.child import ProcessFailed
 from ponder.verifiers.exact import decide
-from ponder.verifiers.math_process import PROGRAM, MathProcess, ProcessFailed
+from ponder.verifiers.math_process import PROGRAM, MathProcess
 
 DATA = Path(os.environ.get("PONDER_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -287,7 +288,7 @@ def test_garbage_from_the_child_is_an_error(
         process = MathProcess(memory=2**30, cpu_seconds=9)
         try:
             await process.ready()
-            await process.ask("x", "y")
+            await process.same("x", "y")
         finally:
             process.kill()
 

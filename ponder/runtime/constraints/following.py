@@ -140,6 +140,13 @@ class Follower:
             InputError: nothing may come, and the text is not complete; or the grammar is too
                 intricate to be followed.
         """
+        marks = self.marks()
+        if not marks.any() and not self.complete:
+            raise InputError(self._stuck(""))
+        return marks
+
+    def marks(self) -> npt.NDArray[np.bool_]:
+        """The same, and no marks where nothing may come."""
         import numpy as np
 
         size = len(self._vocabulary.alphabet)
@@ -151,9 +158,11 @@ class Follower:
             over = self._matcher.is_stopped()
         marks = np.unpackbits(bits, count=size, bitorder="little").view(np.bool_)
         marks[ends] = complete
-        if not complete and (stuck or over or not marks.any()):
+        if complete or not (stuck or over):
+            return marks
+        if stuck and "NoExtension" not in stuck:
             raise InputError(self._stuck(stuck))
-        return marks
+        return np.zeros(size, dtype=np.bool_)
 
     def back_to(self, text: Sequence[int]) -> bool:
         """Take back what `text` does not begin with; False where that cannot be done."""

@@ -1,0 +1,89 @@
+"""Runs a user's functions in a process of its own, so that one which hangs can be ended.
+
+Alone: it imports nothing of Ponder. The first line brings the functions; each later one asks one of
+them about texts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import sys
+import traceback
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any, NoReturn
+
+
+class Late(BaseException):
+    """A function took too long. No `Exception`, so that the function does not catch it."""
+
+
+def late(*_: object) -> NoReturn:
+    raise Late
+
+
+def main() -> None:
+    asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1):  # what the functions print or read is none of ours
+        os.dup2(nothing, stream)
+    signal.signal(signal.SIGALRM, late)
+    tell(answers, {"ready": True})
+    functions = dict[str, Callable[[str], object]]()
+    for line in asked:
+        request = json.loads(line)
+        if "functions" in request:
+            reply, functions = read(request)
+        else:
+            reply = weighed(functions[request["which"]], request["texts"], request["seconds"])
+        tell(answers, {"id": request["id"], **reply})
+
+
+def read(request: Mapping[str, Any]) -> tuple[dict[str, object], dict[str, Any]]:
+    sys.path[:] = request["path"]
+    try:
+        # By the caller's own process, of the caller's own functions.
+        return {}, pickle.loads(b64decode(request["functions"]))
+    except Exception as error:
+        return {"failed": f"{type(error).__name__}: {error}"}, {}
+
+
+def weighed(
+    function: Callable[[str], object], texts: Sequence[str], seconds: float
+) -> dict[str, object]:
+    """Weights in order, up to the first text that it fails on."""
+    weights: list[float] = []
+    for text in texts:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            try:
+                weight = function(text)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except Late:
+            return {"weights": weights, "failed": f"did not return within {seconds} s"}
+        except Exception as error:
+            return {"weights": weights, "failed": raised(error)}
+        if not isinstance(weight, bool | int | float) or not 0 <= weight <= 1:
+            said = f"gave {weight!r}; it must give True, False or a weight in [0, 1]"
+            return {"weights": weights, "failed": said}
+        weights.append(float(weight))
+    return {"weights": weights}
+
+
+def raised(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1]
+    return f"raised {type(error).__name__}: {error} (line {last.lineno} of {last.name})"
+
+
+def tell(answers: IO[bytes], reply: Mapping[str, object]) -> None:
+    answers.write(json.dumps(reply).encode() + b"\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

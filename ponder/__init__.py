@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         best_score,
         certainty,
         confident,
+        constrained,
         deepconf,
         dvts,
         early_stopping,
@@ -51,12 +52,21 @@ if TYPE_CHECKING:
         when,
     )
     from ponder.runtime import Engine, PonderError, ScriptedEngine, open_engine
-    from ponder.verifiers import Question, Shot
+    from ponder.verifiers import (
+        Predicate,
+        Question,
+        Shot,
+        json_schema,
+        lark,
+        predicate,
+        regex,
+    )
 
 __all__ = [
     "Budget",
     "Engine",
     "PonderError",
+    "Predicate",
     "Question",
     "Result",
     "Runtime",
@@ -75,10 +85,13 @@ __all__ = [
     "best_score",
     "certainty",
     "confident",
+    "constrained",
     "deepconf",
     "dvts",
     "early_stopping",
+    "json_schema",
     "judge",
+    "lark",
     "load_strategy",
     "mbr",
     "mcts",
@@ -90,8 +103,10 @@ __all__ = [
     "particle_gibbs",
     "plan",
     "plan_table",
+    "predicate",
     "pruned",
     "rebase",
+    "regex",
     "route",
     "sample",
     "solve",
@@ -102,7 +117,9 @@ __all__ = [
 ]
 
 _RUNTIME = frozenset({"Engine", "PonderError", "ScriptedEngine", "open_engine"})
-_VERIFIERS = frozenset({"Question", "Shot"})
+_VERIFIERS = frozenset(
+    {"Predicate", "Question", "Shot", "json_schema", "lark", "predicate", "regex"}
+)
 
 
 def __getattr__(name: str) -> object:

@@ -31,9 +31,12 @@ from ponder.strategies.search.tree import End, Grown, Node, Tree
 from ponder.verifiers import (
     Equivalence,
     ExactEquivalence,
+    Fit,
+    Potential,
     Question,
     StepVerifier,
     Verifier,
+    potential_of,
     step_verifier_kind,
 )
 
@@ -119,6 +122,9 @@ class Bare:
 
     def shadow(self, branch: Branch, *, engine: str = "policy") -> Branch:
         raise NotImplementedError("searches open shadows of their own")
+
+    def potential(self, fit: Fit) -> Potential:
+        return potential_of(fit, {})
 
     def save(self, progress: Callable[[], object]) -> None:
         """Nothing is saved."""

@@ -21,6 +21,7 @@ from ponder.cli.options import (
     Engines,
     Fallback,
     Model,
+    Potentials,
     Probe,
     Record,
     Replay,
@@ -29,6 +30,7 @@ from ponder.cli.options import (
     Strategy,
     Weights,
 )
+from ponder.cli.potentials import asked_potentials
 from ponder.cli.resuming import DEFAULT, asked_for, budget_of, end_as_interrupted, searching
 from ponder.cli.terminal import (
     bar,
@@ -57,6 +59,7 @@ def solve(
     budget_seconds: BudgetSeconds = None,
     trace: Annotated[Path | None, typer.Option(help="Write the run's trace here.")] = None,
     answer_schema: AnswerSchema = None,
+    potential: Potentials = None,
     record: Record = None,
     replay: Replay = None,
     save_search: SaveSearch = None,
@@ -66,12 +69,13 @@ def solve(
 ) -> None:
     """Answer one question; with --save-search, a stopped search goes on by --resume."""
     put, expression = asked_for(question, strategy, resume, answer_schema)
+    potentials = asked_potentials(potential)
     asked = asked_engines(model, base_url, engine, expression)
     making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
 
     async def run() -> Result:
         end_as_interrupted()
-        async with opened(asked, making, concurrency) as runtime:
+        async with opened(asked, making, concurrency, potentials) as runtime:
             with bar("thinking", runtime.plan(expression, put).total.calls) as advance:
                 return await runtime.solve(
                     put,
@@ -118,6 +122,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Equal seeds, equal answers.")] = 0,
     budget_tokens: BudgetTokens = None,
     budget_seconds: BudgetSeconds = None,
+    potential: Potentials = None,
     concurrency: Concurrency = 64,
     as_json: AsJson = False,
 ) -> None:
@@ -126,6 +131,7 @@ def evaluate(
     from ponder.orchestrator import Budget, load_strategy
 
     declared, expression = find_task(task), load_strategy(strategy)
+    potentials = asked_potentials(potential)
     asked = asked_engines(model, base_url, engine, expression)
     making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
     examples = load_examples(
@@ -133,7 +139,7 @@ def evaluate(
     )
 
     async def run() -> Report:
-        async with opened(asked, making, concurrency) as runtime:
+        async with opened(asked, making, concurrency, potentials) as runtime:
             with bar(task, len(examples)) as advance:
                 return await run_task(
                     runtime,

@@ -16,6 +16,7 @@ from ponder.cli.terminal import tell
 if TYPE_CHECKING:
     from ponder.orchestrator import Expression, Runtime
     from ponder.runtime import Engine
+    from ponder.verifiers import Potential
 
 _REMOTE = "openai:"
 _AT_ENDPOINTS = (_REMOTE, "reward:")
@@ -169,7 +170,10 @@ async def engines(
 
 @asynccontextmanager
 async def opened(
-    asked: Mapping[str, Asked], opening: Opening, concurrency: int
+    asked: Mapping[str, Asked],
+    opening: Opening,
+    concurrency: int,
+    potentials: Mapping[str, Potential] | None = None,
 ) -> AsyncGenerator[Runtime]:
     """A runtime of those engines, which are closed in the end."""
     from ponder.orchestrator import Runtime
@@ -178,7 +182,9 @@ async def opened(
     async with engines(asked, opening) as found:
         equivalence = MathEquivalence()
         try:
-            yield Runtime(found, equivalence=equivalence, concurrency=concurrency)
+            yield Runtime(
+                found, equivalence=equivalence, concurrency=concurrency, potentials=potentials
+            )
         finally:
             await equivalence.close()
 

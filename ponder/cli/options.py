@@ -47,6 +47,14 @@ Fallback = Annotated[
         help="Tell a model that cannot go on from a begun reply how it begins, in a user turn.",
     ),
 ]
+Potentials = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--potential",
+        help="What a name in the strategy's fits means: NAME=FILE.py:OBJECT, a Predicate or a "
+        "function of the whole text. Runs that file. Again for more.",
+    ),
+]
 AnswerSchema = Annotated[
     Path | None, typer.Option(help="The answer is JSON that fits the JSON Schema in this file.")
 ]

@@ -44,6 +44,7 @@ from ponder.orchestrator.pictures import dot, mermaid
 from ponder.orchestrator.planning import Cost, Plan, PlannedNode, plan
 from ponder.orchestrator.populations import (
     ParticleSettings,
+    constrained,
     parallel_tempering,
     particle_filter,
     particle_gibbs,
@@ -126,6 +127,7 @@ __all__ = [
     "certainty",
     "check",
     "confident",
+    "constrained",
     "deepconf",
     "dot",
     "dvts",

@@ -9,7 +9,7 @@ from ponder.orchestrator.naming import name_of, named, nodes
 from ponder.orchestrator.ports import mismatches
 from ponder.runtime import Capabilities, CapabilityError, Engine, InputError, unknown
 from ponder.strategies import Port
-from ponder.verifiers import Question
+from ponder.verifiers import Potential, Question, potential_of
 
 SCHEMA = "json_schema"
 """The kind of grammar that a form is."""
@@ -25,6 +25,7 @@ def check(
     expression: Expression,
     engines: Mapping[str, Engine] | None = None,
     question: Question | None = None,
+    potentials: Mapping[str, Potential] | None = None,
 ) -> Expression:
     """The expression with its nodes named, if it can run.
 
@@ -32,6 +33,7 @@ def check(
         expression: what to check.
         engines: by role; None checks the expression alone.
         question: what it is to answer, whose form engines must be able to hold replies to.
+        potentials: by name; looked at where engines are.
 
     Raises:
         InputError: names, ports or roles are wrong; says each place and its fix.
@@ -45,6 +47,7 @@ def check(
         for node in nodes(whole):
             if isinstance(node, Step):
                 _check_engines(node, engines, question)
+                _check_potentials(node, potentials or {})
     return whole
 
 
@@ -70,6 +73,14 @@ def _check_engines(step: Step, engines: Mapping[str, Engine], question: Question
                 f"has none; give role {role!r} an engine that has, such as an embedded model, "
                 f"or take another verifier or method{''.join(_FIXES.get(m, '') for m in missing)}"
             )
+
+
+def _check_potentials(step: Step, potentials: Mapping[str, Potential]) -> None:
+    for fit in getattr(step.strategy, "fits", ()):
+        try:
+            potential_of(fit, potentials)
+        except InputError as error:
+            raise InputError(f"node {name_of(step)!r}: {error}") from error
 
 
 def _needs(step: Step, question: Question | None) -> dict[str, frozenset[str]]:

@@ -14,9 +14,12 @@ from ponder.strategies import Answer, Item, Purpose
 from ponder.verifiers import (
     Candidate,
     Equivalence,
+    Fit,
+    Potential,
     Question,
     StepVerifier,
     Verifier,
+    potential_of,
     step_verifier_kind,
     verifier_kind,
 )
@@ -36,6 +39,7 @@ class Run:
     """Each engine's clock when the run began."""
     meter: Meter
     equivalence: Equivalence
+    potentials: Mapping[str, Potential]
     streaming: bool
     order: Mapping[str, int]
     """Nodes in reading order."""
@@ -113,6 +117,9 @@ class NodeContext:
 
     def shadow(self, branch: Branch, *, engine: str = "policy") -> Branch:
         return self.run.metered(self.node, engine, "verifier").lent(branch)
+
+    def potential(self, fit: Fit) -> Potential:
+        return potential_of(fit, self.run.potentials)
 
     def save(self, progress: Callable[[], object]) -> None:
         self.run.saver.save(self.node, progress)

@@ -49,7 +49,8 @@ class Step(Composable):
             return _call("step", [repr(self.strategy)], self.name)
         settings = changed_settings(self.strategy)
         leading = LEADING.get(operation)
-        words = [repr(getattr(self.strategy, leading))] if leading else []
+        first = getattr(self.strategy, leading) if leading else ()
+        words = [repr(word) for word in (first if isinstance(first, tuple) else (first,))]
         words += [f"{key}={value!r}" for key, value in settings.items() if key != leading]
         return _call(operation, words, self.name)
 

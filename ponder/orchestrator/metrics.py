@@ -20,7 +20,7 @@ async def measure(
     if metric == "mean_score":
         # Exact before it is rounded, so that no order of summing shows and no mean is above 1.
         return math.fsum(scores) / max(1, len(scores))
-    numbers = await group([answer_of(question, c.text) for c in candidates], equivalence)
+    numbers = await group([answer_of(question, c) for c in candidates], equivalence)
     sizes = defaultdict[int, float](float)
     for number, candidate in zip(numbers, candidates, strict=True):
         if number is not None:

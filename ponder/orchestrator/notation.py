@@ -8,6 +8,7 @@ Types are checked by pydantic, ranges by the values themselves; each error names
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -198,7 +199,9 @@ def _text(value: object, place: str) -> str | None:
 
 
 def _plain(value: object) -> object:
-    return list(cast(tuple[object, ...], value)) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return list(map(_plain, cast(tuple[object, ...], value)))
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _name(name: str | None) -> dict[str, str]:

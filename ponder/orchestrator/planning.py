@@ -17,7 +17,7 @@ from ponder.orchestrator.naming import kind_of, name_of, nodes
 from ponder.orchestrator.ports import arms, restarts, takes
 from ponder.runtime import Engine
 from ponder.strategies import Bound, Load, Port, ask
-from ponder.verifiers import Question
+from ponder.verifiers import Potential, Question
 
 PAGE = 16
 """Tokens a KV page holds."""
@@ -76,6 +76,7 @@ def plan(
     *,
     question: Question | None = None,
     budget: Budget | None = None,
+    potentials: Mapping[str, Potential] | None = None,
 ) -> Plan:
     """Check a strategy and add up its bounds.
 
@@ -83,7 +84,7 @@ def plan(
         InputError: the strategy cannot run on these engines.
     """
     roles = by_role(engines)
-    whole = check(expression, roles, question)
+    whole = check(expression, roles, question, potentials)
     policy = roles.get("policy") or next(iter(roles.values()))
     prompt = policy.count(ask(question)) if question else ASSUMED_PROMPT
     sheet = _Sheet(roles)

@@ -9,7 +9,8 @@ from typing import Unpack
 
 from ponder.orchestrator.expression import Step
 from ponder.orchestrator.searches import SearchSettings
-from ponder.strategies import ParallelTempering, ParticleFilter, ParticleGibbs
+from ponder.strategies import Constrained, ParallelTempering, ParticleFilter, ParticleGibbs
+from ponder.verifiers import Fit
 
 
 class ParticleSettings(SearchSettings, total=False):
@@ -22,10 +23,18 @@ class ParticleSettings(SearchSettings, total=False):
     resampling: str
     threshold: float
     finished: str
+    proposal: str
+    most_checks: int | None
+
+
+class FittingSettings(ParticleSettings, total=False):
+    """The same, and what texts must fit."""
+
+    fits: tuple[Fit, ...]
 
 
 def particle_filter(
-    verifier: str, *, name: str | None = None, **shared: Unpack[ParticleSettings]
+    verifier: str, *, name: str | None = None, **shared: Unpack[FittingSettings]
 ) -> Step:
     """Grow a population of paths; the promising are copied, the others die."""
     return Step(strategy=ParticleFilter(verifier=verifier, **shared), name=name)
@@ -37,7 +46,7 @@ def particle_gibbs(
     iterations: int = 4,
     pool: str = "all",
     name: str | None = None,
-    **shared: Unpack[ParticleSettings],
+    **shared: Unpack[FittingSettings],
 ) -> Step:
     """Filter again and again, each time around one path retained from the last."""
     strategy = ParticleGibbs(verifier=verifier, iterations=iterations, pool=pool, **shared)
@@ -51,10 +60,20 @@ def parallel_tempering(
     iterations: int = 4,
     pool: str = "all",
     name: str | None = None,
-    **shared: Unpack[ParticleSettings],
+    **shared: Unpack[FittingSettings],
 ) -> Step:
     """Particle Gibbs at several temperatures, whose neighbours exchange what they retain."""
     strategy = ParallelTempering(
         verifier=verifier, ladder=ladder, iterations=iterations, pool=pool, **shared
     )
     return Step(strategy=strategy, name=name)
+
+
+def constrained(
+    *fits: Fit,
+    verifier: str = "indifferent",
+    name: str | None = None,
+    **shared: Unpack[ParticleSettings],
+) -> Step:
+    """Draw whole texts that fit all of `fits`, as weighted particles."""
+    return Step(strategy=Constrained(fits=fits, verifier=verifier, **shared), name=name)

@@ -27,7 +27,7 @@ from ponder.orchestrator.saving import SavedRun, Saver, begun
 from ponder.orchestrator.summary import summary, written
 from ponder.orchestrator.trace import Event
 from ponder.runtime import Engine, InputError, PonderError, open_engine
-from ponder.verifiers import Equivalence, ExactEquivalence, Question, SameJson
+from ponder.verifiers import Equivalence, ExactEquivalence, Potential, Question, SameJson
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -42,6 +42,7 @@ class Runtime:
         *,
         equivalence: Equivalence,
         concurrency: int = 64,
+        potentials: Mapping[str, Potential] | None = None,
     ) -> None:
         """Engines stay their owner's: close them yourself, or call `close`.
 
@@ -49,6 +50,7 @@ class Runtime:
             engines: by role, such as "policy"; one alone is the policy.
             equivalence: says which answers are the same.
             concurrency: calls that run at once, over all questions.
+            potentials: what `predicate(name)` means, by name.
         """
         if concurrency < 1:
             raise InputError(f"concurrency is {concurrency!r}; it must be at least 1")
@@ -56,6 +58,7 @@ class Runtime:
         if not self._engines:
             raise InputError("a Runtime has no engines; give at least one, as role 'policy'")
         self._equivalence = equivalence
+        self._potentials = dict(potentials or {})
         self._concurrency = concurrency
         self._slots = asyncio.Semaphore(concurrency)
 
@@ -95,7 +98,13 @@ class Runtime:
         Raises:
             InputError: it cannot run on them; says why.
         """
-        return plan(strategy, self._engines, question=question, budget=budget)
+        return plan(
+            strategy,
+            self._engines,
+            question=question,
+            budget=budget,
+            potentials=self._potentials,
+        )
 
     async def solve(
         self,
@@ -132,7 +141,7 @@ class Runtime:
         for path, what in ((trace, "trace"), (save_search, "search")):
             check_writable(path, what)
         put = asked(question, answer)
-        whole = check(strategy, self._engines, put)
+        whole = check(strategy, self._engines, put, self._potentials)
         saved = begun(
             resume,
             question=put,
@@ -181,9 +190,9 @@ class Runtime:
             engines=self._engines,
             started=started,
             meter=meter,
+            potentials=self._potentials,
             equivalence=self._equivalence if question.form is None else SameJson(),
-            streaming=not limited
-            or not plan(strategy, self._engines, question=question, budget=budget).may_bind,
+            streaming=not limited or not self.plan(strategy, question, budget=budget).may_bind,
             order=order,
             saver=saver,
             before=dict(saved.nodes),
@@ -226,6 +235,7 @@ def solve(
     resume: Path | None = None,
     concurrency: int = 64,
     answer: type[BaseModel] | Mapping[str, object] | None = None,
+    potentials: Mapping[str, Potential] | None = None,
 ) -> Result:
     """`Runtime.solve` for callers that are not async; works inside a running loop, on a thread of
     its own.
@@ -243,6 +253,7 @@ def solve(
         resume: such a file, from which its searches go on.
         concurrency: engine calls that run at once.
         answer: the form that the answer must have; see `Runtime.solve`.
+        potentials: what `predicate(name)` means, by name.
     """
     put = asked(question, answer)
 
@@ -258,7 +269,9 @@ def solve(
             resume=resume,
         )
 
-    return _waited(_answered(ask, engine, equivalence or ExactEquivalence(), concurrency))
+    return _waited(
+        _answered(ask, engine, equivalence or ExactEquivalence(), concurrency, potentials)
+    )
 
 
 def _waited(answered: Coroutine[Any, Any, Result]) -> Result:  # Any: as asyncio.run has it
@@ -275,9 +288,12 @@ async def _answered(
     engine: Engine | Mapping[str, Engine] | None,
     equivalence: Equivalence,
     concurrency: int,
+    potentials: Mapping[str, Potential] | None,
 ) -> Result:
     engines = open_engine() if engine is None else engine
-    runtime = Runtime(engines, equivalence=equivalence, concurrency=concurrency)
+    runtime = Runtime(
+        engines, equivalence=equivalence, concurrency=concurrency, potentials=potentials
+    )
     try:
         return await ask(runtime)
     finally:

@@ -23,7 +23,7 @@ def summary(run: Run, strategy: Expression, budget: Budget) -> Result:
     ledger, recorder, answer = run.meter.ledger, run.meter.recorder, run.answer
     events = recorder.events()
     attempts = tuple(
-        Attempt(candidate=c, answer=answer_of(run.question, c.text)) for c in run.candidates()
+        Attempt(candidate=c, answer=answer_of(run.question, c)) for c in run.candidates()
     )
     policy, verifier = ledger.total("policy"), ledger.total("verifier")
     numbers = Numbers(

@@ -7,6 +7,7 @@ from ponder.strategies.confident import Confident
 from ponder.strategies.consistency import AdaptiveConsistency
 from ponder.strategies.deepconf import DeepConf
 from ponder.strategies.judge import Judge
+from ponder.strategies.particles.constrained import Constrained
 from ponder.strategies.particles.filtering import (
     ParallelTempering,
     ParticleFilter,
@@ -39,6 +40,7 @@ __all__ = [
     "Best",
     "Bound",
     "Confident",
+    "Constrained",
     "Context",
     "DeepConf",
     "Dvts",

@@ -14,7 +14,15 @@ from enum import Enum
 from typing import ClassVar, Literal, Protocol
 
 from ponder.runtime import Branch, BranchPath, Engine
-from ponder.verifiers import Candidate, Equivalence, Question, StepVerifier, Verifier
+from ponder.verifiers import (
+    Candidate,
+    Equivalence,
+    Fit,
+    Potential,
+    Question,
+    StepVerifier,
+    Verifier,
+)
 
 
 class Port(Enum):
@@ -118,6 +126,10 @@ class Context(Protocol):
         """A fork of a branch of that role's engine, for a verifier to read: what is done with it
         is the verifier's to pay.
         """
+        ...
+
+    def potential(self, fit: Fit) -> Potential:
+        """What a text must fit. Raises `InputError` where none has that name."""
         ...
 
     def save(self, progress: Callable[[], object]) -> None:

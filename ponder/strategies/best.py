@@ -26,7 +26,7 @@ class Best:
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         candidates = ranked(candidates_in(await collected(inputs)))
-        answers = {id(c): answer_of(ctx.question, c.text) for c in candidates}
+        answers = {id(c): answer_of(ctx.question, c) for c in candidates}
         best = next((c for c in candidates if answers[id(c)] is not None), None)
         ctx.record(
             "best",

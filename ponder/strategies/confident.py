@@ -46,7 +46,7 @@ class Confident:
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         everyone = in_order(candidates_in(await collected(inputs)))
-        answering = [c for c in everyone if answer_of(ctx.question, c.text) is not None] or everyone
+        answering = [c for c in everyone if answer_of(ctx.question, c) is not None] or everyone
         weighed = [replace(c, measured=measure(c, self.measure, self.window)) for c in answering]
         kept = in_order(self._highest(weighed))
         ctx.record(

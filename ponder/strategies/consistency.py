@@ -121,7 +121,7 @@ class _Progress:
     """Of the rule's measure, after each sample."""
 
     async def add(self, candidate: Candidate) -> None:
-        answer = answer_of(self.question, candidate.text)
+        answer = answer_of(self.question, candidate)
         if answer is not None:
             self.votes[await self.groups.place(answer)] += 1
 

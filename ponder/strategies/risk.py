@@ -49,7 +49,7 @@ class MinimumBayesRisk:
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         # From best to worst, so that of equals the first is the one to take.
         candidates = ranked(candidates_in(await collected(inputs)))
-        answers = [answer_of(ctx.question, candidate.text) for candidate in candidates]
+        answers = [answer_of(ctx.question, candidate) for candidate in candidates]
         utility = await self._utility(candidates, answers, ctx.equivalence)
         weights = [1.0 if self.weights == "count" else score_of(c) for c in candidates]
         expected = _expected(utility, weights)

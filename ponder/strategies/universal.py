@@ -73,7 +73,7 @@ class Universal:
         order = sorted(range(len(candidates)), key=ctx.path.child("order").uniform)
         picked, failure = await self._pick(ctx, [candidates[i] for i in order])
         chosen = 0 if picked is None else order[picked]
-        answers = [answer_of(ctx.question, candidate.text) for candidate in candidates]
+        answers = [answer_of(ctx.question, candidate) for candidate in candidates]
         ctx.record(
             "universal",
             of=len(candidates),

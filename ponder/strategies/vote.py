@@ -47,7 +47,7 @@ class Vote:
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         candidates = in_order(candidates_in(await collected(inputs)))
-        answers = [answer_of(ctx.question, c.text) for c in candidates]
+        answers = [answer_of(ctx.question, c) for c in candidates]
         groups: dict[int, list[int]] = {}
         for place, number in enumerate(await group(answers, ctx.equivalence)):
             if number is not None:

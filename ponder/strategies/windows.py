@@ -67,7 +67,7 @@ class EarlyStopping(Drawing):
                     yield candidate
 
     async def _agrees(self, ctx: Context, first: int, window: list[Candidate]) -> bool:
-        answers = [answer_of(ctx.question, candidate.text) for candidate in in_order(window)]
+        answers = [answer_of(ctx.question, candidate) for candidate in in_order(window)]
         agrees = None not in answers and len(set(await group(answers, ctx.equivalence))) == 1
         ctx.record("window", first=first, answers=answers, agrees=agrees)
         return agrees

@@ -15,6 +15,17 @@ from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import Groups, group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
+from ponder.verifiers.potentials.api import Guide, Potential
+from ponder.verifiers.potentials.named import (
+    Fit,
+    Named,
+    json_schema,
+    lark,
+    potential_of,
+    predicate,
+    regex,
+)
+from ponder.verifiers.potentials.predicate import Predicate
 from ponder.verifiers.restart import platt
 from ponder.verifiers.sameness import mark, plain
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
@@ -33,8 +44,13 @@ __all__ = [
     "Equivalence",
     "EquivalenceCounts",
     "ExactEquivalence",
+    "Fit",
     "Groups",
+    "Guide",
     "MathEquivalence",
+    "Named",
+    "Potential",
+    "Predicate",
     "Question",
     "SameJson",
     "Shot",
@@ -54,10 +70,15 @@ __all__ = [
     "extract",
     "group",
     "group_means",
+    "json_schema",
+    "lark",
     "mark",
     "percentile",
     "plain",
     "platt",
+    "potential_of",
+    "predicate",
+    "regex",
     "step_verifier_kind",
     "verifier_kind",
 ]

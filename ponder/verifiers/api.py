@@ -77,6 +77,8 @@ class Candidate:
     """The newest one."""
     weight: float = 1.0
     """How many votes it has: of a weighted sample, its share times their number."""
+    whole: bool = False
+    """Its whole text is the answer, since it was made to fit something."""
     token_confidence: TokenConfidence | None = None
     """Where it was asked for."""
     measured: float | None = None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ponder.runtime import BranchPath, Engine, InputError, unknown
+from ponder.verifiers.indifferent import Indifferent
 from ponder.verifiers.label_reward import SELF_EVALUATION, LabelReward, Labels
 from ponder.verifiers.process_reward import ProcessReward
 from ponder.verifiers.restart import RESTART
@@ -91,6 +92,14 @@ STEP_VERIFIERS = {
             needs=frozenset({"prompt_logprobs", "prefix_continuation"}),
             extra_tokens=_most(RESTART),
             build=_labelled(RESTART),
+        ),
+        StepVerifierKind(
+            name="indifferent",
+            summary="no opinion: each step scores 1; for searches weighted by what texts must fit",
+            source="Ponder",
+            needs=frozenset(),
+            extra_tokens=0,
+            build=lambda engine, path: Indifferent(),
         ),
     )
 }

@@ -13,10 +13,13 @@ from ponder.verifiers import (
     Candidate,
     Equivalence,
     ExactEquivalence,
+    Fit,
+    Potential,
     Question,
     StepVerifier,
     Verdict,
     Verifier,
+    potential_of,
     step_verifier_kind,
     verifier_kind,
 )
@@ -53,6 +56,9 @@ class Alone:
 
     def shadow(self, branch: Branch, *, engine: str = "policy") -> Branch:
         return branch.fork(1)[0]
+
+    def potential(self, fit: Fit) -> Potential:
+        return potential_of(fit, {})
 
     def save(self, progress: Callable[[], object]) -> None:
         self.progress = progress

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from ponder.strategies.particles.resampling import SCHEMES, Uniforms
+from ponder.strategies.particles.resampling import SCHEMES
 from ponder.strategies.particles.weights import effective, log_mean, shares
+from ponder.strategies.uniforms import Uniforms
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ponder.runtime import BranchPath, InputError, unknown
+from ponder.strategies.api import Context
+from ponder.strategies.fitting.proposals import PROPOSALS, Rule
+from ponder.strategies.fitting.steps import Fitting
 from ponder.strategies.particles.chain import Chain, Rules
 from ponder.strategies.particles.cloud import Cloud
 from ponder.strategies.particles.resampling import check_scheme, multinomial
@@ -21,6 +24,7 @@ from ponder.strategies.particles.weights import SCALES, check_scale
 from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.settings import TreeSearch
 from ponder.strategies.search.tree import End, Node, Tree, complete_or_last
+from ponder.verifiers import Fit, json_schema
 
 TARGETS = ("product", "newest")
 FINISHED = ("keep", "compete")
@@ -63,6 +67,19 @@ class Particles(TreeSearch[Populations]):
     """Resample when the effective size falls to this share of the population: 1 always, as the
     source does; 0 never.
     """
+    fits: tuple[Fit, ...] = ()
+    """What the whole text must fit: grammars, and potentials by name; with any, steps are drawn
+    token by token, and their weights count.
+    """
+    proposal: str = "adaptive"
+    """A token is drawn: "adaptive": of what masks leave, by rejection; "rejection": by rejection
+    alone; "policy": of everything, and weighed; "local": as adaptive, its weight ignored, which is
+    locally constrained decoding, and biased.
+    """
+    most_checks: int | None = None
+    """Tokens that potentials may be asked about for one token, after which the path is given up,
+    which biases weights downwards; None asks on.
+    """
     finished: str = "keep"
     """"keep": a finished path keeps its weight; "compete": its last score counts again at every
     step of the others, as in the source's code.
@@ -73,6 +90,17 @@ class Particles(TreeSearch[Populations]):
         self.check("particles", *counts)
         check_scale(self.scale)
         check_scheme(self.resampling)
+        if self.proposal not in PROPOSALS:
+            raise InputError(unknown("proposal", self.proposal, PROPOSALS))
+        if self.most_checks is not None and self.most_checks < 1:
+            raise InputError(f"most_checks is {self.most_checks!r}; it must be 1 or more, or None")
+        if self.fitted and not self.temperature > 0:
+            raise InputError(
+                f"temperature is {self.temperature!r}; with fits it must be above 0, since weights "
+                "are of a distribution"
+            )
+        if self.fitted and self.lookahead:
+            raise InputError(f"lookahead is {self.lookahead!r}; with fits it must be 0")
         if not 0 < self.softness < math.inf:
             raise InputError(f"softness is {self.softness!r}; it must be above 0")
         if not 0 <= self.threshold <= 1:
@@ -80,6 +108,37 @@ class Particles(TreeSearch[Populations]):
         for name, allowed in (("target", TARGETS), ("finished", FINISHED)):
             if getattr(self, name) not in allowed:
                 raise InputError(unknown(name, getattr(self, name), allowed))
+
+    @property
+    def blank_ends(self) -> bool:
+        return not self.fitted
+
+    @property
+    def fitted(self) -> bool:
+        return bool(self.fits)
+
+    def fitting(self, ctx: Context) -> Fitting | None:
+        if not self.fitted:
+            return None
+        form = ctx.question.form
+        wanted = (*self.fits, *([json_schema(form)] if form is not None else []))
+        if not wanted:
+            raise InputError("nothing is to be fitted; give fits, or a question with a form")
+        return Fitting(
+            potentials=[ctx.potential(fit) for fit in wanted],
+            vocabulary=ctx.engine(self.engine).vocabulary(),
+            rule=Rule(
+                proposal=self.proposal,
+                temperature=self.temperature,
+                top_p=self.top_p,
+                most_checks=self.most_checks,
+            ),
+        )
+
+    def needs(self) -> dict[str, frozenset[str]]:
+        # As the base class of a generic dataclass with slots, it has to be named.
+        found = TreeSearch[Populations].needs(self)
+        return {**found, self.engine: found[self.engine] | ({"logits"} if self.fitted else set())}
 
     @property
     def temperatures(self) -> tuple[float, ...]:
@@ -125,6 +184,9 @@ class Particles(TreeSearch[Populations]):
         no time, what else there is.
         """
         found = [state.tree[number] for number in state.weights]
+        if self.fitted:  # what does not fit is no answer, whatever became of the others
+            found = [node for node in found or state.tree.nodes if node.end is End.GOAL]
+            return sorted(found, key=lambda n: n.place)
         return sorted(found, key=lambda n: n.place) or complete_or_last(state.tree)
 
     def weight(self, state: Populations, node: Node) -> float:
@@ -220,9 +282,15 @@ class Particles(TreeSearch[Populations]):
         def increment(tree: Tree, node: Node, grew: bool) -> float:
             if not grew:
                 return potential(node) / softness if self.finished == "compete" else 0.0
+            drawn = node.step.log_weight
+            cut = self.fitted and node.end in (End.LENGTH, End.DEPTH)
+            if drawn == -math.inf or cut:
+                return -math.inf
+            if not node.step.text and node.step.score is None and node.end is End.GOAL:
+                return drawn  # an end token alone, which nobody judges
             change = potential(node)
             if self.target == "newest" and node.depth > 1 and change > -math.inf:
                 change -= potential(tree[node.parent or 0])
-            return change / softness
+            return drawn + change / softness
 
         return Rules(increment=increment, resampling=self.resampling, threshold=self.threshold)

@@ -10,9 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from ponder.runtime import InputError, unknown
-
-Uniforms = Callable[[int], float]
-"""The draw at a position, uniform on [0, 1)."""
+from ponder.strategies.uniforms import Uniforms
 
 
 def multinomial(shares: Sequence[float], n: int, uniform: Uniforms) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ponder.runtime import Branch
 from ponder.strategies.api import Context
+from ponder.strategies.fitting.steps import Fitting
 from ponder.strategies.prompting import ask
 from ponder.strategies.search.method import Planned
 from ponder.strategies.search.saving import Rooted, SavedSearch
@@ -32,6 +33,8 @@ class Steering(Protocol):
     @property
     def aggregate(self) -> str: ...
 
+    def fitting(self, ctx: Context) -> Fitting | None: ...
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Branches:
@@ -45,6 +48,10 @@ class Branches:
     """A shadow of no steps, where each path is judged as one step."""
     begins: int = 0
     """Place in the policy's journals where replies begin."""
+    fitting: Fitting | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fitting = self.method.fitting(self.ctx)
 
     @property
     def verifier(self) -> StepVerifier:
@@ -59,7 +66,8 @@ class Branches:
         except BaseException:
             branch.close()
             raise
-        self.living[0] = Living(branch=branch, shadow=shadow)
+        stood = None if self.fitting is None else self.fitting.begin()
+        self.living[0] = Living(branch=branch, shadow=shadow, stood=stood)
         self.begins = len(branch.tokens)
         if method.aggregate == "model":
             (self.bare,) = shadow.fork(1)
@@ -85,7 +93,11 @@ class Branches:
             shadow, name = self.bare, ".".join(map(str, (*tree[expansion.node].place, first)))
         shadows = shadow.fork(expansion.width, name=name)
         return [
-            Sprout(parent=expansion.node, place=first + i, living=Living(branch=b, shadow=s))
+            Sprout(
+                parent=expansion.node,
+                place=first + i,
+                living=Living(branch=b, shadow=s, stood=above.stood),
+            )
             for i, (b, s) in enumerate(zip(branches, shadows, strict=True))
         ]
 
@@ -119,7 +131,9 @@ class Branches:
                 (shadow,) = self.bare.fork(1)
             else:
                 shadow = await self.verifier.open(ctx.question, rooted.shadow)
+            said = branch.tokens[self.begins :]
+            stood = None if self.fitting is None else await self.fitting.follow(said)
         except BaseException:
             branch.close()
             raise
-        return Living(branch=branch, shadow=shadow)
+        return Living(branch=branch, shadow=shadow, stood=stood)

@@ -132,7 +132,7 @@ class Grower(Generic[State]):
             if not wave:
                 return
             drawn = [sprout for _, sprouts in wave for sprout in sprouts]
-            await all_of(map(self._draw, drawn))
+            await self._draw_all(drawn)
             await self._look_ahead(drawn)
             await self._judge(drawn)
             for planned, sprouts in wave:
@@ -153,13 +153,18 @@ class Grower(Generic[State]):
         told = method.report(state)
         self.ctx.record("paths", verifier=method.verifier, places=places, **told)
         return [
-            candidate(self.tree, node, source, i, method.weight(state, node))
+            replace(
+                candidate(self.tree, node, source, i, method.weight(state, node)),
+                whole=method.fitted,
+            )
             for i, node in enumerate(leaves)
         ]
 
     async def settle(self) -> None:
         """Where no path is complete, let the policy finish the best one that can grow."""
         tree, living = self.tree, self.branches.living
+        if self.branches.fitting is not None:  # what it would say then need not fit
+            living = {}
         best = min((n for n in tree.open() if n.number in living), key=order, default=None)
         if not (self.cut or best is None or any(node.end is End.GOAL for node in tree.nodes)):
             await self._finish(best)
@@ -203,13 +208,27 @@ class Grower(Generic[State]):
         if params is None:
             above = self.tree[sprout.parent]
             params = self.method.sampling(above.path_tokens, above.depth)
+        fitting, rest = self.branches.fitting, self.method.max_tokens - self._tokens(sprout)
         try:
-            sprout.segment = await sprout.living.branch.extend(self._held(params))
+            if fitting is None:
+                sprout.segment = await sprout.living.branch.extend(self._held(params))
+            else:
+                await sprout.fit(fitting, params, rest)
         except BudgetExceeded:
             self.cut = True
 
+    def _tokens(self, sprout: Sprout) -> int:
+        """Of the path that it goes on from."""
+        return self.tree[sprout.parent].path_tokens
+
+    async def _draw_all(self, sprouts: Sequence[Sprout]) -> None:
+        """Steps of many calls one after another: what is left of a budget goes to the first."""
+        together = self.branches.fitting is None or self.method.step_tokens == 1
+        for some in [sprouts] if together else [[sprout] for sprout in sprouts]:
+            await all_of(map(self._draw, some))
+
     async def _judge(self, sprouts: Sequence[Sprout]) -> None:
-        judged = [s for s in sprouts if s.segment is not None and s.segment.text.strip()]
+        judged = [s for s in sprouts if s.segment is not None and self._says(s.segment)]
         verifier = self.branches.verifier
         verdicts = await verifier.judge(
             [sprout.living.shadow for sprout in judged], list(map(self._shown, judged))
@@ -220,6 +239,10 @@ class Grower(Generic[State]):
             await judge_beyond(verifier, judged)
         for sprout in judged:
             self._check_alive(sprout.verdict)
+
+    def _says(self, segment: Segment) -> bool:
+        """Whether there is something to judge."""
+        return bool(segment.text.strip() if self.method.blank_ends else segment.tokens)
 
     def _check_alive(self, verdict: Verdict | None) -> None:
         """A search goes on without its verifier's engine, but not without its policy's: then it

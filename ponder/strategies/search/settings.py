@@ -11,6 +11,7 @@ from typing import ClassVar, Generic
 from ponder.runtime import InputError, Sampling
 from ponder.strategies.api import Bound, Context, Item, Load, Port
 from ponder.strategies.concurrency import collected
+from ponder.strategies.fitting.steps import Fitting
 from ponder.strategies.search.aggregation import check_aggregation
 from ponder.strategies.search.growing import grow
 from ponder.strategies.search.method import Method, State
@@ -80,6 +81,20 @@ class TreeSearch(Method[State], Generic[State]):
             top_p=self.top_p,
             stop=() if final else self.step_stop,
         )
+
+    @property
+    def blank_ends(self) -> bool:
+        """Whether a path ends with a step of white space: the policy says nothing more."""
+        return True
+
+    @property
+    def fitted(self) -> bool:
+        """Whether paths must fit something, so that the whole of one is its answer."""
+        return False
+
+    def fitting(self, ctx: Context) -> Fitting | None:
+        """What all paths must fit, token by token; None where anything may be drawn."""
+        return None
 
     def leaves(self, state: State) -> list[Node]:
         """Complete paths if there are any, else all that were not grown further; best first."""

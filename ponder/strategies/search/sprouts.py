@@ -4,10 +4,12 @@ the record made of a node.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ponder.runtime import Branch, Finish, Segment, Usage
+from ponder.runtime import Branch, Finish, Sampling, Segment, Usage
+from ponder.strategies.fitting.steps import Fitting, Stood
 from ponder.strategies.search.tree import End, Grown, Node, Tree
 from ponder.verifiers import Candidate, Verdict
 
@@ -22,6 +24,11 @@ class Limits(Protocol):
     def depth(self) -> int: ...
 
     @property
+    def blank_ends(self) -> bool:
+        """Whether a path ends with a step of white space."""
+        ...
+
+    @property
     def goal(self) -> tuple[str, ...]: ...
 
 
@@ -32,6 +39,8 @@ class Living:
     branch: Branch
     shadow: Branch
     """The step verifier's."""
+    stood: Stood | None = None
+    """Where its text stands under what it must fit."""
 
     def close(self) -> None:
         self.branch.close()
@@ -46,6 +55,8 @@ class Sprout:
     place: int
     living: Living
     segment: Segment | None = None
+    log_weight: float = 0.0
+    checks: int = 0
     verdict: Verdict | None = None
     beyond: list[str] = field(default_factory=list[str])
     """Steps drawn beyond its own, to judge it by."""
@@ -53,6 +64,18 @@ class Sprout:
     """Tokens of those."""
     judging: int = 0
     """Tokens that its verifier was given and scored for it."""
+
+    async def fit(self, fitting: Fitting, params: Sampling, rest: int) -> None:
+        """Draw its step, of a path that may have `rest` more tokens."""
+        living = self.living
+        stood = fitting.begin() if living.stood is None else living.stood
+        fitted = await fitting.step(living.branch, stood, params, rest=rest)
+        self.segment, self.log_weight, self.checks = (
+            fitted.segment,
+            fitted.log_weight,
+            fitted.checks,
+        )
+        self.living = replace(living, stood=fitted.stood)
 
     def hear(self, verdict: Verdict) -> None:
         """The newest verdict counts, and all of them are paid for."""
@@ -73,6 +96,8 @@ def grown(limits: Limits, tree: Tree, sprout: Sprout, segment: Segment) -> Grown
     verdict = sprout.verdict
     score = verdict.score if verdict is not None else None
     why = ending(limits, tree, sprout.parent, segment)
+    if sprout.log_weight == -math.inf:
+        why = End.REFUSED
     return Grown(
         text=segment.text,
         tokens=segment.usage.decoded,
@@ -81,6 +106,8 @@ def grown(limits: Limits, tree: Tree, sprout: Sprout, segment: Segment) -> Grown
         judged=sprout.judging,
         score=score,
         failure=verdict.failure if verdict is not None else None,
+        log_weight=sprout.log_weight,
+        checks=sprout.checks,
         ahead=sprout.ahead,
         end=End.UNSCORED if score is None and why in _SCORED else why,
     )
@@ -95,7 +122,7 @@ def ending(limits: Limits, tree: Tree, parent: int, segment: Segment) -> End | N
         return End.GOAL
     above = tree[parent]
     reasons = {
-        End.EMPTY: not segment.text.strip(),
+        End.EMPTY: limits.blank_ends and not segment.text.strip(),
         End.LENGTH: above.path_tokens + segment.usage.decoded >= limits.max_tokens,
         End.DEPTH: above.depth + 1 >= limits.depth,
     }
@@ -126,7 +153,12 @@ def candidate(tree: Tree, node: Node, source: str, index: int, weight: float) ->
 
 def described(node: Node, order: int) -> dict[str, object]:
     """What a trace keeps of the node that was the `order`-th to grow."""
+    fitted: dict[str, object] = {}
+    if node.step.log_weight or node.step.checks:
+        weight = node.step.log_weight
+        fitted = {"log_weight": weight if weight > -math.inf else None, "checks": node.step.checks}
     return {
+        **fitted,
         "place": list(node.place),
         "order": order,
         "text": node.step.text,

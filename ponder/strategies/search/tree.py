@@ -32,6 +32,8 @@ class End(Enum):
     """Its step says nothing."""
     UNSCORED = "unscored"
     """The verifier failed on it; `Node.failure` says how."""
+    REFUSED = "refused"
+    """Nothing that may come next fits."""
     BUDGET = "budget"
     """The budget was over."""
 
@@ -52,6 +54,10 @@ class Grown:
     """Tokens that its verifier was given and scored for it."""
     failure: str | None = None
     """What the verifier stated in place of a score."""
+    log_weight: float = 0.0
+    """Nats that its draws weigh, where they were made to fit something; -inf: it does not."""
+    checks: int = 0
+    """Tokens that potentials were asked about for it."""
     ahead: int = 0
     """Tokens drawn beyond it to judge it by, and thrown away."""
     end: End | None = None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ponder.strategies.particles.rejection import Proposal, adaptive_rejection
+from ponder.strategies.fitting.rejection import Proposal, adaptive_rejection
 
 MASSES = (0.5, 0.2, 0.15, 0.1, 0.05)
 ALLOWED = {1, 3, 4}

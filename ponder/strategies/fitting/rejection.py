@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ponder.strategies.particles.resampling import Uniforms
+from ponder.strategies.uniforms import Uniforms
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    Masses = npt.NDArray[np.float64]
 
 Allowed = Callable[[int], Awaitable[bool]]
 """Whether a token may come next."""
@@ -34,7 +36,11 @@ class Proposal:
 
 
 async def adaptive_rejection(
-    masses: Sequence[float], allowed: Allowed, uniform: Uniforms, *, most_checks: int | None = None
+    masses: Sequence[float] | Masses,
+    allowed: Allowed,
+    uniform: Uniforms,
+    *,
+    most_checks: int | None = None,
 ) -> Proposal:
     """Draw until something is allowed; then draw anew, beside what was refused, until something is
     allowed again: how long that takes tells how much is.
@@ -77,7 +83,7 @@ async def adaptive_rejection(
 class Urn:
     """Tokens by their masses, drawn from what is left."""
 
-    def __init__(self, masses: Sequence[float]) -> None:
+    def __init__(self, masses: Sequence[float] | Masses) -> None:
         import numpy as np
 
         self._left: npt.NDArray[np.float64] = np.array(masses, dtype=np.float64)

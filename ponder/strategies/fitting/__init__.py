@@ -1,0 +1,1 @@
+"""Texts that must fit potentials, drawn token by token with unbiased weights."""

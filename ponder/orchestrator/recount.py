@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ponder.orchestrator.calls import COUNTED
 from ponder.orchestrator.result import Numbers, Spending, Status
@@ -19,11 +19,18 @@ def recompute(events: Iterable[Event]) -> Numbers:
     return Numbers(
         answer=answer["text"],
         confidence=answer["confidence"],
-        status=Status.EXHAUSTED if any(map(exhausts, kept)) else Status.COMPLETE,
+        status=status_of(kept, answer["text"]),
         usage=Spending(policy=_used(calls, "policy"), verifier=_used(calls, "verifier")),
         calls=sum(e["calls"] if e["event"] == "spent" else e["kind"] in COUNTED for e in calls),
         seconds=max((event["at"] for event in kept if "at" in event), default=0.0),
     )
+
+
+def status_of(events: Sequence[Event], answer: str | None) -> Status:
+    if any(map(exhausts, events)):
+        return Status.EXHAUSTED
+    missed = answer is None and any("farthest" in event for event in events)
+    return Status.UNSATISFIED if missed else Status.COMPLETE
 
 
 def exhausts(event: Event) -> bool:

@@ -21,6 +21,8 @@ class Status(Enum):
     COMPLETE = "complete"
     EXHAUSTED = "exhausted"
     """The budget cut something short: the answer is the best so far, or None."""
+    UNSATISFIED = "unsatisfied"
+    """Nothing that was drawn fits what the text must fit, so there is no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,14 @@ class Result:
             return self.answer
         said = {(a.candidate.source, a.candidate.index): a.candidate.text for a in self.candidates}
         return said[self.chosen] if self.chosen else ""
+
+    @property
+    def farthest(self) -> str | None:
+        """The longest beginning that was found of a text that must fit something, where none was
+        found that does.
+        """
+        found = [event.get("farthest") for event in self.trace.events]
+        return max((text for text in found if text is not None), key=len, default=None)
 
     @property
     def value(self) -> Any:  # Any: JSON

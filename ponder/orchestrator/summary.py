@@ -11,8 +11,8 @@ from ponder.orchestrator.context import Run
 from ponder.orchestrator.expression import Expression
 from ponder.orchestrator.kept import FORMAT, candidate_data
 from ponder.orchestrator.notation import to_yaml
-from ponder.orchestrator.recount import exhausts
-from ponder.orchestrator.result import Attempt, Numbers, Result, Spending, Status
+from ponder.orchestrator.recount import status_of
+from ponder.orchestrator.result import Attempt, Numbers, Result, Spending
 from ponder.orchestrator.trace import Event, Trace
 from ponder.runtime import InputError
 from ponder.verifiers import answer_of
@@ -29,7 +29,7 @@ def summary(run: Run, strategy: Expression, budget: Budget) -> Result:
     numbers = Numbers(
         answer=answer.text if answer else None,
         confidence=answer.confidence if answer else None,
-        status=Status.EXHAUSTED if any(map(exhausts, events)) else Status.COMPLETE,
+        status=status_of(events, answer.text if answer else None),
         usage=Spending(policy=policy.usage, verifier=verifier.usage),
         calls=policy.calls + verifier.calls,
         seconds=recorder.last,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ponder.orchestrator.planning import Cost, Plan
-from ponder.orchestrator.result import Result
+from ponder.orchestrator.result import Result, Status
 
 HEADINGS = ("node", "operation", "calls", "tokens", "KV branches", "KV pages", "candidates", "")
 
@@ -74,6 +74,8 @@ def result_line(result: Result) -> str:
     share = "no final answer" if result.answer is None else "confidence unknown"
     if result.confidence is not None:
         share = f"confidence {result.confidence:.0%}"
+    if result.status is Status.UNSATISFIED:
+        share = f"no text fits; the longest beginning of one: {result.farthest!r}"
     return (
         f"{share}, {result.status.value}: {result.usage.tokens:,} tokens in {result.calls} calls, "
         f"{result.seconds:.1f} s, seed {result.seed}"

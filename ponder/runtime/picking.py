@@ -50,5 +50,5 @@ def logprob(row: Row, token: int) -> float:
     import numpy as np
 
     top = float(row.max())
-    mass = float(np.exp(row - top, dtype=np.float64).sum())
+    mass = float(np.exp(row[row > -np.inf] - top, dtype=np.float64).sum())
     return min(float(row[token]) - top - math.log(mass), 0.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ponder.runtime import Row, Vocabulary
@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Masses = npt.NDArray[np.float64]
-
 PROPOSALS = ("adaptive", "rejection", "policy", "local")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Support:
+    """Tokens that have some probability, by id, and how much."""
+
+    tokens: npt.NDArray[np.intp]
+    masses: npt.NDArray[np.float64]
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> Support:
+        """Those that are marked, with the mass they have."""
+        return Support(tokens=self.tokens[kept], masses=self.masses[kept])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,64 +61,63 @@ class Rule:
             uniform: the draws; the first alone decides where nothing is refused.
             last: only an end token may come.
         """
-        masses = distribution(row, self.temperature, self.top_p)
+        import numpy as np
+
+        support = distribution(row, self.temperature, self.top_p)
         if last:
-            masses = _only(masses, sorted(vocabulary.ends))
+            support = support.only(np.isin(support.tokens, sorted(vocabulary.ends)))
         if self.proposal == "policy":
-            return await _weighed(masses, guides, uniform)
-        asked = guides if self.proposal == "rejection" else _masked(masses, guides)
-        found = await _rejected(masses, asked, uniform, self.most_checks)
-        if self.proposal == "local" and found.token is not None:
-            return Proposal(token=found.token, log_weight=0.0, checks=found.checks)
-        return found
+            return await _weighed(support, guides, uniform)
+        asked = guides
+        if self.proposal != "rejection":
+            support, asked = _masked(support, guides)
+        found = await _rejected(support, asked, uniform, self.most_checks)
+        local = self.proposal == "local" and found.token is not None
+        return replace(found, log_weight=0.0) if local else found
 
 
-def distribution(row: Row, temperature: float, top_p: float) -> Masses:
-    """What an engine draws from with these settings: float64 [vocabulary], of sum 1."""
+def distribution(row: Row, temperature: float, top_p: float) -> Support:
+    """What an engine draws from with these settings, of sum 1."""
     import numpy as np
 
-    scaled = (row.astype(np.float64) - float(row.max())) / temperature
-    masses: Masses = np.exp(scaled)
-    masses /= masses.sum()
+    tokens = np.flatnonzero(row > -np.inf)
+    logits = row[tokens].astype(np.float64)
+    masses = np.exp((logits - logits.max()) / temperature)
+    support = Support(tokens=tokens, masses=masses / masses.sum())
     if top_p < 1:
-        order = np.argsort(-masses, kind="stable")
-        before = masses[order].cumsum() - masses[order]
-        masses[order[before >= top_p]] = 0.0
-        masses /= masses.sum()
-    return masses
+        order = np.argsort(-support.masses, kind="stable")
+        before = support.masses[order].cumsum() - support.masses[order]
+        kept = np.zeros(len(tokens), dtype=np.bool_)
+        kept[order[before < top_p]] = True
+        support = support.only(kept)
+        support = replace(support, masses=support.masses / support.masses.sum())
+    return support
 
 
-def _only(masses: Masses, tokens: Sequence[int]) -> Masses:
-    import numpy as np
-
-    kept = np.zeros_like(masses)
-    kept[list(tokens)] = masses[list(tokens)]
-    return kept
-
-
-def _masked(masses: Masses, guides: Sequence[Guide]) -> list[Guide]:
-    """Take the mass of what masks refuse; returns who has none, and is to be asked."""
+def _masked(support: Support, guides: Sequence[Guide]) -> tuple[Support, list[Guide]]:
+    """What masks leave of it, and the guides that have none and are to be asked."""
     asked: list[Guide] = []
     for guide in guides:
         mask = guide.mask()
         if mask is None:
             asked.append(guide)
         else:
-            masses[: len(mask)][~mask] = 0.0
-            masses[len(mask) :] = 0.0
-    return asked
+            support = support.only(mask[support.tokens])
+    return support, asked
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Asked:
-    """What guides said of tokens."""
+    """What guides said of places in a support."""
 
+    support: Support
     guides: Sequence[Guide]
     ratios: dict[int, float] = field(default_factory=dict[int, float])
 
-    async def allowed(self, token: int) -> bool:
-        self.ratios[token] = total = await weighed(self.guides, token)
-        return total > -math.inf
+    async def allowed(self, place: int) -> bool:
+        ratio = await weighed(self.guides, int(self.support.tokens[place]))
+        self.ratios[place] = ratio
+        return ratio > -math.inf
 
 
 async def weighed(guides: Sequence[Guide], token: int) -> float:
@@ -123,32 +132,33 @@ async def weighed(guides: Sequence[Guide], token: int) -> float:
 
 
 async def _rejected(
-    masses: Masses, guides: Sequence[Guide], uniform: Uniforms, most_checks: int | None
+    support: Support, guides: Sequence[Guide], uniform: Uniforms, most_checks: int | None
 ) -> Proposal:
-    if not guides:
-        return _drawn(masses, uniform)
-    asked = _Asked(guides=guides)
-    found = await adaptive_rejection(masses, asked.allowed, uniform, most_checks=most_checks)
+    if not guides or not len(support.tokens):
+        return _drawn(support, uniform)
+    asked = _Asked(support=support, guides=guides)
+    found = await adaptive_rejection(
+        support.masses, asked.allowed, uniform, most_checks=most_checks
+    )
     if found.token is None:
         return found
-    weight = found.log_weight + asked.ratios[found.token]
-    return Proposal(token=found.token, log_weight=weight, checks=found.checks)
+    token, ratio = int(support.tokens[found.token]), asked.ratios[found.token]
+    return Proposal(token=token, log_weight=found.log_weight + ratio, checks=found.checks)
 
 
-def _drawn(masses: Masses, uniform: Uniforms) -> Proposal:
-    """Exactly, by the inverse CDF; the weight is the mass there is."""
-    edges = masses.cumsum()
-    total = float(edges[-1])
-    if not total > 0:
+def _drawn(support: Support, uniform: Uniforms) -> Proposal:
+    """Exactly, by the inverse CDF over token ids; the weight is the mass there is."""
+    if not len(support.tokens):
         return Proposal(token=None, log_weight=-math.inf, checks=0)
-    at = int(edges.searchsorted(uniform(0) * total, side="right"))
-    while not masses[at] > 0:  # rounding put the point on the last edge
-        at -= 1
-    return Proposal(token=at, log_weight=min(math.log(total), 0.0), checks=0)
+    edges = support.masses.cumsum()
+    total = float(edges[-1])
+    at = min(int(edges.searchsorted(uniform(0) * total, side="right")), len(edges) - 1)
+    weight = min(math.log(total), 0.0)
+    return Proposal(token=int(support.tokens[at]), log_weight=weight, checks=0)
 
 
-async def _weighed(masses: Masses, guides: Sequence[Guide], uniform: Uniforms) -> Proposal:
-    found = _drawn(masses, uniform)
+async def _weighed(support: Support, guides: Sequence[Guide], uniform: Uniforms) -> Proposal:
+    found = _drawn(support, uniform)
     if found.token is None:
         return found
     ratio = await weighed(guides, found.token)

@@ -15,16 +15,16 @@ from typing import ClassVar
 
 from ponder.runtime import BranchPath, InputError, unknown
 from ponder.strategies.api import Context
-from ponder.strategies.fitting.proposals import PROPOSALS, Rule
 from ponder.strategies.fitting.steps import Fitting
 from ponder.strategies.particles.chain import Chain, Rules
 from ponder.strategies.particles.cloud import Cloud
+from ponder.strategies.particles.fits import check_fits, fitting_of
 from ponder.strategies.particles.resampling import check_scheme, multinomial
 from ponder.strategies.particles.weights import SCALES, check_scale
 from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.settings import TreeSearch
 from ponder.strategies.search.tree import End, Node, Tree, complete_or_last
-from ponder.verifiers import Fit, json_schema
+from ponder.verifiers import Fit
 
 TARGETS = ("product", "newest")
 FINISHED = ("keep", "compete")
@@ -90,17 +90,7 @@ class Particles(TreeSearch[Populations]):
         self.check("particles", *counts)
         check_scale(self.scale)
         check_scheme(self.resampling)
-        if self.proposal not in PROPOSALS:
-            raise InputError(unknown("proposal", self.proposal, PROPOSALS))
-        if self.most_checks is not None and self.most_checks < 1:
-            raise InputError(f"most_checks is {self.most_checks!r}; it must be 1 or more, or None")
-        if self.fitted and not self.temperature > 0:
-            raise InputError(
-                f"temperature is {self.temperature!r}; with fits it must be above 0, since weights "
-                "are of a distribution"
-            )
-        if self.fitted and self.lookahead:
-            raise InputError(f"lookahead is {self.lookahead!r}; with fits it must be 0")
+        check_fits(self)
         if not 0 < self.softness < math.inf:
             raise InputError(f"softness is {self.softness!r}; it must be above 0")
         if not 0 <= self.threshold <= 1:
@@ -118,22 +108,7 @@ class Particles(TreeSearch[Populations]):
         return bool(self.fits)
 
     def fitting(self, ctx: Context) -> Fitting | None:
-        if not self.fitted:
-            return None
-        form = ctx.question.form
-        wanted = (*self.fits, *([json_schema(form)] if form is not None else []))
-        if not wanted:
-            raise InputError("nothing is to be fitted; give fits, or a question with a form")
-        return Fitting(
-            potentials=[ctx.potential(fit) for fit in wanted],
-            vocabulary=ctx.engine(self.engine).vocabulary(),
-            rule=Rule(
-                proposal=self.proposal,
-                temperature=self.temperature,
-                top_p=self.top_p,
-                most_checks=self.most_checks,
-            ),
-        )
+        return fitting_of(ctx, self) if self.fitted else None
 
     def needs(self) -> dict[str, frozenset[str]]:
         # As the base class of a generic dataclass with slots, it has to be named.
@@ -193,7 +168,14 @@ class Particles(TreeSearch[Populations]):
         return state.weights.get(node.number, 1.0)
 
     def report(self, state: Populations) -> dict[str, object]:
+        missed: dict[str, object] = {}
+        if self.fitted:
+            missed = {"proposal": self.proposal}
+            if not self.leaves(state):
+                texts = [state.tree.text(node.number) for node in state.tree.nodes]
+                missed["farthest"] = max(texts, key=len)
         return {
+            **missed,
             "scale": self.scale,
             "target": self.target,
             "log_evidence": [x if x > -math.inf else None for x in state.evidence],

@@ -69,13 +69,12 @@ def solve(
 ) -> None:
     """Answer one question; with --save-search, a stopped search goes on by --resume."""
     put, expression = asked_for(question, strategy, resume, answer_schema)
-    potentials = asked_potentials(potential)
     asked = asked_engines(model, base_url, engine, expression)
     making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
 
     async def run() -> Result:
         end_as_interrupted()
-        async with opened(asked, making, concurrency, potentials) as runtime:
+        async with opened(asked, making, concurrency, asked_potentials(potential)) as runtime:
             with bar("thinking", runtime.plan(expression, put).total.calls) as advance:
                 return await runtime.solve(
                     put,
@@ -131,7 +130,6 @@ def evaluate(
     from ponder.orchestrator import Budget, load_strategy
 
     declared, expression = find_task(task), load_strategy(strategy)
-    potentials = asked_potentials(potential)
     asked = asked_engines(model, base_url, engine, expression)
     making = kept(opening(asked, weights, probe, allow_fallback), record, replay)
     examples = load_examples(
@@ -139,7 +137,7 @@ def evaluate(
     )
 
     async def run() -> Report:
-        async with opened(asked, making, concurrency, potentials) as runtime:
+        async with opened(asked, making, concurrency, asked_potentials(potential)) as runtime:
             with bar(task, len(examples)) as advance:
                 return await run_task(
                     runtime,

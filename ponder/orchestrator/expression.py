@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from ponder.orchestrator.conditions import Condition
 from ponder.orchestrator.operations import LEADING, METHODS, changed_settings, operation_name
@@ -49,8 +49,9 @@ class Step(Composable):
             return _call("step", [repr(self.strategy)], self.name)
         settings = changed_settings(self.strategy)
         leading = LEADING.get(operation)
-        first = getattr(self.strategy, leading) if leading else ()
-        words = [repr(word) for word in (first if isinstance(first, tuple) else (first,))]
+        first: object = getattr(self.strategy, leading) if leading else ()
+        given = cast(tuple[object, ...], first) if isinstance(first, tuple) else (first,)
+        words = list(map(repr, given))
         words += [f"{key}={value!r}" for key, value in settings.items() if key != leading]
         return _call(operation, words, self.name)
 

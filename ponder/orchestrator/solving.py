@@ -98,13 +98,8 @@ class Runtime:
         Raises:
             InputError: it cannot run on them; says why.
         """
-        return plan(
-            strategy,
-            self._engines,
-            question=question,
-            budget=budget,
-            potentials=self._potentials,
-        )
+        named = self._potentials
+        return plan(strategy, self._engines, question=question, budget=budget, potentials=named)
 
     async def solve(
         self,

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import count
 from weakref import ref
 
+from ponder.runtime.engine import refusals
 from ponder.runtime.engine.build import Build
 from ponder.runtime.engine.counts import Counts
 from ponder.runtime.engine.edits import Edit
@@ -26,7 +27,6 @@ from ponder.runtime.engine.radix import RadixTree
 from ponder.runtime.engine.readings import Reading
 from ponder.runtime.engine.scheduler import Scheduler
 from ponder.runtime.engine.view import View
-from ponder.runtime.errors import ContextOverflow, PoolExhausted
 from ponder.runtime.runners.api import PAGE, Runner
 from ponder.runtime.values import Finish
 
@@ -47,20 +47,16 @@ class Core:
         self._arrivals = count()
         self._temporary = count(-1, -1)
         self._deadlines: list[tuple[float, int, ref[Decode]]] = []
-        self._shown: set[int] = set()
+        self.shown: set[int] = set()
+        """Lanes for which somebody is about to pick."""
 
     @property
     def busy(self) -> bool:
         return len(self.scheduler.roster) > 0
 
     @property
-    def awaited(self) -> bool:
-        """Whether somebody is about to pick, and a step now would be for pickers alone."""
-        return bool(self._shown) and self.for_pickers
-
-    @property
     def for_pickers(self) -> bool:
-        """Whether whoever has a job, and there is one, is to be shown what comes next."""
+        """Whether a step now would be for those alone who pick."""
         return self.busy and all(isinstance(job, Showing) for job in self.scheduler.roster.jobs)
 
     def lanes(self) -> list[Lane]:
@@ -115,7 +111,7 @@ class Core:
 
     def settle(self, ident: int) -> None:
         """Nobody picks of what was shown."""
-        self._shown.discard(ident)
+        self.shown.discard(ident)
         self.truncate(ident, len(self._lanes[ident].tokens))
 
     def pick(self, ident: int, token: int | None) -> None:
@@ -124,7 +120,7 @@ class Core:
             self.counts.looked()
             self.settle(ident)
         else:
-            self._shown.discard(ident)
+            self.shown.discard(ident)
             self._lanes[ident].tokens.append(token)
             self.counts.drew()
 
@@ -168,7 +164,7 @@ class Core:
 
     def close(self, ident: int) -> None:
         lane = self._lanes.pop(ident)
-        self._shown.discard(ident)
+        self.shown.discard(ident)
         lane.settle()
         self._remember(lane)
         self._close(lane)
@@ -219,13 +215,7 @@ class Core:
 
     def _refuse(self, job: Job, pages: int) -> None:
         pinned = sum(lane.pins > 0 for lane in self._lanes.values())
-        others = f", {pinned} branches of it pinned or sharing" if pinned else ""
-        job.end(
-            PoolExhausted(
-                f"one branch needs {pages} or more KV pages of {PAGE} tokens; the pool has "
-                f"{self.pool.total}{others}: open the engine with more pages, or shorten the branch"
-            )
-        )
+        job.end(refusals.no_pages(pages, self.pool.total, pinned))
 
     def _turn_down(self, lane: Lane) -> None:
         if lane.job is not None:
@@ -280,12 +270,7 @@ class Core:
         elif isinstance(job, Showing):
             job.end()
         else:
-            job.end(
-                ContextOverflow(
-                    f"with what it sees of others the branch has {end} positions; the model holds "
-                    f"{self._context}: share fewer or shorter branches"
-                )
-            )
+            job.end(refusals.too_many_seen(end, self._context))
         return False
 
     def _advance(self, lane: Lane) -> None:
@@ -297,7 +282,7 @@ class Core:
             job.end(record=partial(self.counts.end, job))
         if job is not None and job.over:
             if isinstance(job, Showing) and job.row is not None:
-                self._shown.add(lane.ident)
+                self.shown.add(lane.ident)
             else:
                 lane.settle()
             self._release(lane)

@@ -96,7 +96,7 @@ class EngineThread:
         while not self._stopped and self._core.for_pickers:
             left = until - time.perf_counter()
             try:
-                wait = left if self._core.awaited else min(left, AT_ONCE)
+                wait = left if self._core.shown else min(left, AT_ONCE)
                 self._timed(self._commands.get(timeout=max(0.0, wait)))
             except Empty:
                 return

@@ -8,8 +8,15 @@ from collections.abc import Iterable
 from typing import get_args
 
 from ponder.runtime.engine.journal import Journal
-from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError, unknown
+from ponder.runtime.errors import (
+    CapabilityError,
+    ContextOverflow,
+    InputError,
+    PoolExhausted,
+    unknown,
+)
 from ponder.runtime.models.config import ModelConfig
+from ponder.runtime.runners.api import PAGE
 from ponder.runtime.seeds import BranchPath
 from ponder.runtime.values import Pooling, SpliceMode
 
@@ -83,3 +90,18 @@ def check_speaks(action: str, config: ModelConfig, heads: Iterable[str]) -> None
             f"cannot {action} a branch of a model with no head over the vocabulary, only "
             f"{', '.join(map(repr, heads))}: read one of these, or open a language model"
         )
+
+
+def no_pages(needed: int, there: int, pinned: int) -> PoolExhausted:
+    others = f", {pinned} branches of it pinned or sharing" if pinned else ""
+    return PoolExhausted(
+        f"one branch needs {needed} or more KV pages of {PAGE} tokens; the pool has "
+        f"{there}{others}: open the engine with more pages, or shorten the branch"
+    )
+
+
+def too_many_seen(positions: int, context: int) -> ContextOverflow:
+    return ContextOverflow(
+        f"with what it sees of others the branch has {positions} positions; the model holds "
+        f"{context}: share fewer or shorter branches"
+    )

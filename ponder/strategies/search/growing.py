@@ -22,10 +22,10 @@ from ponder.strategies.concurrency import all_of
 from ponder.strategies.prompting import held
 from ponder.strategies.search.aggregation import aggregate
 from ponder.strategies.search.branches import Branches
-from ponder.strategies.search.lookahead import Rollout, judge_beyond, roll
+from ponder.strategies.search.lookahead import begun, judge_beyond, roll
 from ponder.strategies.search.method import Expansion, Planned, State
 from ponder.strategies.search.saving import SavedSearch, decoded, encoded
-from ponder.strategies.search.sprouts import Sprout, candidate, described, ending, grown
+from ponder.strategies.search.sprouts import Sprout, candidate, described, grown
 from ponder.strategies.search.tree import End, Node, Tree, growth, order
 from ponder.verifiers import Candidate, Verdict
 
@@ -208,18 +208,14 @@ class Grower(Generic[State]):
         if params is None:
             above = self.tree[sprout.parent]
             params = self.method.sampling(above.path_tokens, above.depth)
-        fitting, rest = self.branches.fitting, self.method.max_tokens - self._tokens(sprout)
+        fitting, drawn = self.branches.fitting, self.tree[sprout.parent].path_tokens
         try:
             if fitting is None:
                 sprout.segment = await sprout.living.branch.extend(self._held(params))
             else:
-                await sprout.fit(fitting, params, rest)
+                await sprout.fit(fitting, params, self.method.max_tokens - drawn)
         except BudgetExceeded:
             self.cut = True
-
-    def _tokens(self, sprout: Sprout) -> int:
-        """Of the path that it goes on from."""
-        return self.tree[sprout.parent].path_tokens
 
     async def _draw_all(self, sprouts: Sequence[Sprout]) -> None:
         """Steps of many calls one after another: what is left of a budget goes to the first."""
@@ -255,7 +251,7 @@ class Grower(Generic[State]):
     async def _look_ahead(self, sprouts: Sequence[Sprout]) -> None:
         if not self.method.lookahead:
             return
-        rollouts = [r for sprout in sprouts for r in self._rollout(sprout)]
+        rollouts = [r for sprout in sprouts for r in begun(self.method, self.tree, sprout)]
         try:
             await roll(self.method, rollouts, self._held)
         finally:
@@ -266,22 +262,6 @@ class Grower(Generic[State]):
     def _held(self, params: Sampling) -> Sampling:
         """To the question's form, from where the reply began."""
         return held(self.ctx.question, params, self.branches.begins)
-
-    def _rollout(self, sprout: Sprout) -> list[Rollout]:
-        """One, unless the path ends with its step."""
-        segment = sprout.segment
-        if segment is None or ending(self.method, self.tree, sprout.parent, segment) is not None:
-            return []
-        above = self.tree[sprout.parent]
-        return [
-            Rollout(
-                sprout=sprout,
-                branch=sprout.living.branch.fork(1)[0],
-                path=self.tree.text(above.number) + segment.text,
-                tokens=above.path_tokens + segment.usage.decoded,
-                depth=above.depth + 1,
-            )
-        ]
 
     def _shown(self, sprout: Sprout) -> str:
         said = sprout.segment.text if sprout.segment is not None else ""

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from ponder.runtime import Branch, BudgetExceeded, Finish, Sampling
 from ponder.strategies.concurrency import all_of
-from ponder.strategies.search.sprouts import Limits, Sprout, answered
+from ponder.strategies.search.sprouts import Limits, Sprout, answered, ending
+from ponder.strategies.search.tree import Tree
 from ponder.verifiers import StepVerifier
 
 Held = Callable[[Sampling], Sampling]
@@ -68,6 +69,23 @@ class Rollout:
             or self.tokens >= method.max_tokens
             or self.depth >= method.depth
         )
+
+
+def begun(limits: Limits, tree: Tree, sprout: Sprout) -> list[Rollout]:
+    """One, unless the path ends with its step."""
+    segment = sprout.segment
+    if segment is None or ending(limits, tree, sprout.parent, segment) is not None:
+        return []
+    above = tree[sprout.parent]
+    return [
+        Rollout(
+            sprout=sprout,
+            branch=sprout.living.branch.fork(1)[0],
+            path=tree.text(above.number) + segment.text,
+            tokens=above.path_tokens + segment.usage.decoded,
+            depth=above.depth + 1,
+        )
+    ]
 
 
 async def roll(method: Ahead, rollouts: Sequence[Rollout], held: Held) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
 import sys
 import traceback
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import IO, Any, NoReturn
 
 
@@ -45,8 +45,8 @@ def main() -> None:
 def read(request: Mapping[str, Any]) -> tuple[dict[str, object], dict[str, Any]]:
     sys.path[:] = request["path"]
     try:
-        # By the caller's own process, of the caller's own functions.
-        return {}, pickle.loads(b64decode(request["functions"]))
+        # Of the caller's own functions, by the caller's own process.
+        return {}, import_module("cloudpickle").loads(b64decode(request["functions"]))
     except Exception as error:
         return {"failed": f"{type(error).__name__}: {error}"}, {}
 

@@ -118,7 +118,8 @@ class Predicate:
         if self._child is None:
             import cloudpickle  # type: ignore[import-untyped] # it has no stubs
 
-            functions = b64encode(cloudpickle.dumps(self._functions)).decode()
+            pickled: bytes = cloudpickle.dumps(self._functions)  # pyright: ignore[reportUnknownMemberType] - as above
+            functions = b64encode(pickled).decode()
             self._child = Child(PROGRAM, longest=_LONGEST)
             async with asyncio.timeout(START):
                 await self._child.ready()

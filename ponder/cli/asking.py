@@ -140,10 +140,7 @@ def evaluate(
         async with opened(asked, making, concurrency, asked_potentials(potential)) as runtime:
             with bar(task, len(examples)) as advance:
                 return await run_task(
-                    runtime,
-                    declared,
-                    examples,
-                    expression,
+                    *(runtime, declared, examples, expression),
                     label=strategy,
                     seed=seed,
                     budget=Budget(tokens=budget_tokens, seconds=budget_seconds),

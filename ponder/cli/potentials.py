@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -53,7 +53,7 @@ def _potential(module: ModuleType, attribute: str, asked: str) -> Potential:
     if hasattr(found, "begin"):
         return cast("Potential", found)
     if callable(found):
-        return Predicate(found)
+        return Predicate(cast("Callable[[str], bool]", found))
     raise InputError(
         f"--potential {asked!r}: {attribute!r} is {found!r} there; it must be a Predicate, another "
         "potential, or a function of the whole text"

@@ -232,8 +232,7 @@ def solve(
     answer: type[BaseModel] | Mapping[str, object] | None = None,
     potentials: Mapping[str, Potential] | None = None,
 ) -> Result:
-    """`Runtime.solve` for callers that are not async; works inside a running loop, on a thread of
-    its own.
+    """`Runtime.solve` for callers that are not async; inside a running loop, on its own thread.
 
     Args:
         question: what to answer.
@@ -264,9 +263,8 @@ def solve(
             resume=resume,
         )
 
-    return _waited(
-        _answered(ask, engine, equivalence or ExactEquivalence(), concurrency, potentials)
-    )
+    same = equivalence or ExactEquivalence()
+    return _waited(_answered(ask, engine, same, concurrency, potentials))
 
 
 def _waited(answered: Coroutine[Any, Any, Result]) -> Result:  # Any: as asyncio.run has it

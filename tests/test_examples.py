@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,19 @@ def test_a_structured_answer_has_its_form() -> None:
     assert all(set(json.loads(line)) == {"city", "country", "capital"} for line in lines[1:])
 
 
+def test_queries_can_be_run() -> None:
+    answer, *attempts = run("text_to_sql.py").splitlines()
+    with sqlite3.connect(":memory:") as database:
+        database.execute("CREATE TABLE singer (name TEXT, country TEXT, age INTEGER)")
+        for query in (answer, *(line.split(" ", 1)[1] for line in attempts)):
+            database.execute(query)
+
+
+def test_sums_are_right() -> None:
+    left, right = run("custom_predicate.py").split(" = ")
+    assert sum(map(int, left.split(" + "))) == int(right)
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.name)
 def test_strategies_in_files_can_run(path: Path) -> None:
     check(load_strategy(str(path)))
@@ -60,4 +74,10 @@ def test_presets_can_run() -> None:
 
 def test_every_example_is_here() -> None:
     scripts = {path.name for path in EXAMPLES.glob("*.py")}
-    assert scripts == {"quickstart.py", "structured_answer.py", "three_strategies.py"}
+    assert scripts == {
+        "custom_predicate.py",
+        "quickstart.py",
+        "structured_answer.py",
+        "text_to_sql.py",
+        "three_strategies.py",
+    }

@@ -9,20 +9,20 @@ import json
 from typing import TypeAlias
 
 from ponder.verifiers.api import Candidate, Question
-from ponder.verifiers.extraction import extract
+from ponder.verifiers.extraction import boxed, extract
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 def answer_of(question: Question, reply: Candidate | str) -> str | None:
     """The answer that a reply gives to `question`; None where it gives none, or broke off. A
-    candidate that was made to fit something is its own answer.
+    candidate that was made to fit something is its own answer, unless it has a box.
     """
     text = reply if isinstance(reply, str) else reply.text
     if question.form is not None:
         return canonical_json(text)
     if isinstance(reply, Candidate) and reply.whole:
-        return text.strip() or None
+        return boxed(text) or text.strip() or None
     return extract(text)
 
 

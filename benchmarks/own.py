@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 from benchmarks.rivals.protocol import Prune, Samples, Tree, Work, serve
 from ponder import runtime
-from ponder.runtime import Branch, BranchPath, Sampling, describe_platform, open_engine
+from ponder.runtime import Branch, BranchPath, Grammar, Sampling, describe_platform, open_engine
 
 
 class Own:
@@ -41,7 +41,8 @@ class Own:
     async def _samples(self, work: Samples) -> int:
         async with await self._engine.open(work.text, path=BranchPath(work.seed)) as root:
             branches = root.fork(work.branches) if work.branches > 1 else [root]
-            drawn = await asyncio.gather(*(_draw(b, work.tokens) for b in branches))
+            form = Grammar(kind="json_schema", text=work.schema) if work.schema else None
+            drawn = await asyncio.gather(*(_draw(b, work.tokens, form) for b in branches))
             _close(branches)
         return sum(drawn)
 
@@ -70,10 +71,11 @@ class Own:
         return drawn
 
 
-async def _draw(branch: Branch, tokens: int) -> int:
+async def _draw(branch: Branch, tokens: int, grammar: Grammar | None = None) -> int:
     drawn = 0
     while drawn < tokens:
-        drawn += len((await branch.extend(Sampling(max_tokens=tokens - drawn))).tokens)
+        rule = Sampling(max_tokens=tokens - drawn, grammar=grammar)
+        drawn += len((await branch.extend(rule)).tokens)
     return drawn
 
 

@@ -24,8 +24,9 @@ from benchmarks.searching import rivals
 from benchmarks.searching.bookkeeping import bookkeeping
 from benchmarks.searching.efficiency import runs, settings
 from benchmarks.searching.equal import Comparison, curves
+from benchmarks.searching.lines import searches
 from benchmarks.searching.prefill import prefill
-from benchmarks.searching.report import Efficiency, draw, floor_ratios, print_report
+from benchmarks.searching.report import Efficiency, draw, floor_ratios, panel, print_report
 from benchmarks.searching.straggler import straggler
 from benchmarks.searching.verdicts import verdicts
 
@@ -62,7 +63,7 @@ def measured(names: list[str], *, quick: bool) -> Iterator[Row]:
 
 def efficiency(items: int, *, quick: bool) -> Iterator[Efficiency]:
     for setting in settings(items, quick=quick):
-        found = runs(setting)
+        found = runs(setting, searches)
         told = Efficiency(setting=setting, curves=curves(found), comparison=Comparison(found))
         print(json.dumps(told.as_json()), file=sys.stderr, flush=True)
         yield told
@@ -75,7 +76,9 @@ def main() -> None:
     told = {**before, "load average at the end": machine()["load average"]}
     print_report(rows, found, verdicts(rows, floor_ratios(found)), told, as_json=given.json)
     if given.picture is not None and found:
-        print(draw(found, given.picture), file=sys.stderr)
+        panels = [panel(each.setting.name, each.curves, "tokens") for each in found]
+        files = [Path(f"{given.picture}.{kind}") for kind in ("png", "svg")]
+        print(draw(panels, *files), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from typing import IO, Literal, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """Continue one prompt `branches` times by `tokens` tokens each, at temperature 1."""
+    """Continue one prompt `branches` times by `tokens` tokens each, at temperature 1; where there
+    is a `schema` (JSON), by the beginning of a value that fits it, which must be longer than that.
+    """
 
     prompt: Sequence[int]
     text: str
@@ -27,6 +29,7 @@ class Samples:
     seed: int
     branches: int
     tokens: int
+    schema: str = ""
 
     @property
     def decoded(self) -> int:

@@ -2,6 +2,9 @@
 
 Later samples of a prompt find it in the cache only if it was computed before they are scheduled, so
 a prompt of several samples is computed first by a request of one token, whose time counts.
+
+`python -m benchmarks.rivals.vllm_cpu MODEL [BACKEND]`: a backend for schemas, which need its
+tokenizer too.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 from benchmarks.rivals.protocol import Prune, Samples, Tree, Work, serve
 
@@ -19,6 +23,7 @@ os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "0-1")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 
 from vllm import LLM, SamplingParams, TokensPrompt
+from vllm.sampling_params import StructuredOutputsParams
 
 SETTINGS = {
     "dtype": "bfloat16",
@@ -29,16 +34,25 @@ SETTINGS = {
     "max_model_len": 8192,
     "skip_tokenizer_init": True,
 }
+BACKENDS = {"xgrammar": "xgrammar", "guidance": "llguidance"}
+"""Their packages."""
 
 
 class Vllm:
     """A `Contender`."""
 
-    description = "vLLM, bfloat16, " + ", ".join(f"{k}={v}" for k, v in SETTINGS.items())
-
-    def __init__(self, model: str) -> None:
-        self.versions = {"vllm-cpu": version("vllm-cpu"), "torch": version("torch")}
-        self._model = LLM(model=model, **SETTINGS)
+    def __init__(self, model: str, backend: str = "", dtype: str = "bfloat16") -> None:
+        """Without a backend it cannot keep to schemas."""
+        settings: dict[str, Any] = {**SETTINGS, "dtype": dtype}  # Any: settings of many types
+        if backend:
+            settings |= {
+                "skip_tokenizer_init": False,
+                "structured_outputs_config": {"backend": backend},
+            }
+        self.description = "vLLM, " + ", ".join(f"{k}={v}" for k, v in settings.items())
+        packages = ["vllm-cpu", "torch", *([BACKENDS[backend]] if backend else [])]
+        self.versions = {package: version(package) for package in packages}
+        self._model = LLM(model=model, **settings)
 
     def prepare(self, work: Work) -> None:
         pass
@@ -53,7 +67,7 @@ class Vllm:
     def _samples(self, work: Samples) -> list[list[int]]:
         if work.branches > 1:
             self._generate([work.prompt], 1, 1)
-        return self._generate([work.prompt], work.branches, work.tokens)
+        return self._generate([work.prompt], work.branches, work.tokens, work.schema)
 
     def _tree(self, work: Tree) -> int:
         first = Samples(
@@ -81,10 +95,17 @@ class Vllm:
             drawn += len(tail)
         return drawn
 
-    def _generate(self, prompts: Sequence[Sequence[int]], n: int, tokens: int) -> list[list[int]]:
+    def _generate(
+        self, prompts: Sequence[Sequence[int]], n: int, tokens: int, schema: str = ""
+    ) -> list[list[int]]:
         """`n` continuations of each prompt, prompt by prompt."""
         rule = SamplingParams(
-            n=n, temperature=1.0, max_tokens=tokens, ignore_eos=True, detokenize=False
+            n=n,
+            temperature=1.0,
+            max_tokens=tokens,
+            ignore_eos=True,
+            detokenize=False,
+            structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
         )
         outputs = self._model.generate(
             [TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts],
@@ -99,5 +120,4 @@ def _count(tails: Sequence[Sequence[int]]) -> int:
 
 
 if __name__ == "__main__":
-    model = sys.argv[1]
-    serve(lambda: Vllm(model))
+    serve(lambda: Vllm(*sys.argv[1:]))

@@ -6,18 +6,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 
-from benchmarks.searching.lines import LINES, TREE
+from benchmarks.searching.lines import TREE, Line
 from benchmarks.searching.oracle import ANSWER, ChainEngine, Oracle, question
 from ponder.orchestrator import Expression, Runtime
 from ponder.orchestrator.searches import SearchSettings
 from ponder.verifiers import ExactEquivalence
 
 CHUNK = 10
+Lines = Callable[[], Sequence[Line]]
+"""A table of lines, by the name of a function, as other processes know it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,29 +68,31 @@ class Run:
     """Prefixes that the reward model scored."""
 
 
-def runs(setting: Setting) -> dict[Point, list[Run]]:
+def runs(setting: Setting, lines: Lines) -> dict[Point, list[Run]]:
     """By point, in order of items."""
     chunks = [range(i, min(i + CHUNK, setting.items)) for i in range(0, setting.items, CHUNK)]
     found: dict[Point, list[Run]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for part in pool.map(_some, repeat(setting), chunks):
+        for part in pool.map(_some, repeat(setting), repeat(lines), chunks):
             for point, several in part.items():
                 found.setdefault(point, []).extend(several)
     return found
 
 
-def _some(setting: Setting, items: range) -> dict[Point, list[Run]]:
-    return asyncio.run(answered(setting, items))
+def _some(setting: Setting, lines: Lines, items: range) -> dict[Point, list[Run]]:
+    return asyncio.run(answered(setting, lines(), items))
 
 
-async def answered(setting: Setting, items: Sequence[int]) -> dict[Point, list[Run]]:
+async def answered(
+    setting: Setting, lines: Sequence[Line], items: Sequence[int]
+) -> dict[Point, list[Run]]:
     runtime = Runtime(ChainEngine(setting.oracle), equivalence=ExactEquivalence())
     tree: SearchSettings = {**TREE, "aggregate": setting.aggregate}
     return {
         (line.name, budget): [
             await _answered(runtime, line.make(budget, tree), item) for item in items
         ]
-        for line in LINES
+        for line in lines
         for budget in line.budgets
         if setting.most is None or budget <= setting.most
     }

@@ -114,14 +114,16 @@ def a_star(cost: str) -> Line:
 
 
 SAMPLES, WIDTHS = (1, 2, 4, 8, 16, 32, 64), (4, 8, 16, 32)
+MAJORITY = Line(name="majority vote", budgets=SAMPLES, make=lambda n, _: drawn(n) | vote())
+WEIGHTED = Line(
+    name="weighted vote, last",
+    budgets=SAMPLES,
+    make=lambda n, _: scored(n, "last") | vote(weights="judge"),
+)
 LINES = (
-    Line(name="majority vote", budgets=SAMPLES, make=lambda n, _: drawn(n) | vote()),
+    MAJORITY,
     *map(best_of, ("last", "min", "mean")),
-    Line(
-        name="weighted vote, last",
-        budgets=SAMPLES,
-        make=lambda n, _: scored(n, "last") | vote(weights="judge"),
-    ),
+    WEIGHTED,
     Line(
         name="beam",
         budgets=WIDTHS,
@@ -154,3 +156,7 @@ LINES = (
         make=lambda n, tree: particle_filter(VERIFIER, particles=n, **tree) | vote(),
     ),
 )
+
+
+def searches() -> Sequence[Line]:
+    return LINES

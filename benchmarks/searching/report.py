@@ -110,16 +110,16 @@ def _print_efficiency(each: Efficiency) -> None:
             )
 
 
-def draw(found: Sequence[Efficiency], path: Path) -> str:
+def panel(title: str, curves: Mapping[str, Sequence[Spot]], x: str) -> dict[str, object]:
+    """Of a picture; `x` is the spots' "tokens" or "budget"."""
+    told = {name: [asdict(spot) for spot in spots] for name, spots in curves.items()}
+    return {"title": title, "x": x, "curves": told}
+
+
+def draw(panels: Sequence[Mapping[str, object]], *files: Path) -> str:
     """Write the picture; what there is to know of it."""
     if not PYTHON.exists():
         return "no picture: run `make .rivals/pictures/ready`"
-    shown = {
-        each.setting.name: {
-            name: [asdict(spot) for spot in spots] for name, spots in each.curves.items()
-        }
-        for each in found
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([PYTHON, CURVE, str(path)], input=json.dumps(shown), text=True, check=True)
-    return f"picture: {path}.png and .svg"
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([PYTHON, CURVE, *files], input=json.dumps(panels), text=True, check=True)
+    return f"picture: {', '.join(map(str, files))}"

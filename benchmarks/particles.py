@@ -18,11 +18,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.overhead.report import machine
-from benchmarks.sampling import accuracy
+from benchmarks.sampling import accuracy, checks, speed
 from benchmarks.sampling.table import Given, Table
 
 PARTS: dict[str, Callable[[Given], Iterator[Table]]] = {
     "accuracy": accuracy.tables,
+    "checks": checks.tables,
+    "speed": speed.tables,
 }
 
 
@@ -41,9 +43,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     asked, before = arguments(), machine()
-    given = Given(
-        quick=asked.quick, items=asked.items, rounds=asked.rounds, picture=asked.picture
-    )
+    given = Given(quick=asked.quick, items=asked.items, rounds=asked.rounds, picture=asked.picture)
     print(f"machine: {before}")
     told: dict[str, list[dict[str, object]]] = {}
     for name in asked.parts:

@@ -135,7 +135,7 @@ def _rates(each: Measured, *, floors: bool) -> Table:
         for rival in RIVALS
     ]
     return Table(
-        title=f"{each.setting.name}: scaling rate of the particle filter, rival's need over its own",
+        title=f"{each.setting.name}: scaling rate of particles, rival's need over theirs",
         columns=columns,
         rows=rows,
         notes=["accuracies are the rival's or the filter's at that budget; paired bootstrap, 95 %"],

@@ -53,9 +53,7 @@ class Table:
         lines += [[name, *map(_shown, cells)] for name, cells in self.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         told = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-        floors = [
-            f"floor {MET[floor.met]}: {floor.floor} ({floor.found})" for floor in self.floors
-        ]
+        floors = [f"floor {MET[floor.met]}: {floor.floor} ({floor.found})" for floor in self.floors]
         return "\n".join([self.title, *told, *self.notes, *floors])
 
 

@@ -16,6 +16,7 @@ from ponder.verifiers.grouping import Groups, group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
 from ponder.verifiers.potentials.api import Guide, Potential
+from ponder.verifiers.potentials.checking import check_potential
 from ponder.verifiers.potentials.named import (
     Fit,
     Named,
@@ -66,6 +67,7 @@ __all__ = [
     "canonical",
     "canonical_json",
     "certainty",
+    "check_potential",
     "entropy",
     "extract",
     "group",

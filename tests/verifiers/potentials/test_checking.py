@@ -28,7 +28,9 @@ from ponder.verifiers import (
 END = 5
 VOCABULARY = Vocabulary([b"1", b"2", b"12", b",", None, None], frozenset({END}), 6)
 """A control token before the end."""
-TEXTS = [(*text, *end) for n in range(4) for text in product(range(5), repeat=n) for end in ((), (END,))]
+TEXTS = [
+    (*text, *end) for n in range(4) for text in product(range(5), repeat=n) for end in ((), (END,))
+]
 SOME = [(0, 1, END), (2, END), (0, 3, 1, END), (3, 3), (0, 4)]
 
 Weigh = Callable[["Odd", int], float]

@@ -62,19 +62,24 @@ class Recorded(Potential):  # type: ignore[misc]
 
 
 class Fits(Potential):  # type: ignore[misc]
-    """A constraint that counts how often it is asked."""
+    """A constraint whose questions are counted."""
 
     goes_on: Callable[[Any], bool]
     whole: Callable[[Any], bool]
-    asked = 0
+    asked, seconds = 0, 0.0
+    """How often, and what the answers took."""
 
     async def prefix(self, context: list[Any]) -> float:
-        self.asked += 1
-        return 0.0 if self.goes_on(context) else -math.inf
+        return self._said(self.goes_on, context)
 
     async def complete(self, context: list[Any]) -> float:
-        self.asked += 1
-        return 0.0 if self.whole(context) else -math.inf
+        return self._said(self.whole, context)
+
+    def _said(self, function: Callable[[Any], bool], context: list[Any]) -> float:
+        self.asked, started = self.asked + 1, time.perf_counter()
+        weight = 0.0 if function(context) else -math.inf
+        self.seconds += time.perf_counter() - started
+        return weight
 
 
 def _log(chance: float) -> float:
@@ -123,7 +128,7 @@ async def draws(asked: Asked) -> Asked:
     for place, before in enumerate(asked["before"]):
         text = bytes.fromhex(before)
         fits.goes_on = lambda context, text=text: case.fits(text, spelt[context[-1]])
-        fits.whole = lambda context, text=text: case.whole(text)
+        fits.whole = lambda _, text=text: case.whole(text)
         row = kept[place].astype(np.float64)
         top = row.max()
         row -= top + math.log(np.exp(row - top).sum())
@@ -131,9 +136,10 @@ async def draws(asked: Asked) -> Asked:
         row[asked["ends"]] = -np.inf
         model.row = np.append(row, math.log(end))
         for _ in range(asked["draws"]):
-            fits.asked, started = 0, time.perf_counter()
+            fits.asked, fits.seconds, started = 0, 0.0, time.perf_counter()
             _, weight, _ = await sampler.sample([])
-            found.append([fits.asked, time.perf_counter() - started, max(float(weight), -1e9)])
+            seconds = time.perf_counter() - started - fits.seconds
+            found.append([fits.asked, seconds, max(float(weight), -1e9)])
     return {"draws": found}
 
 

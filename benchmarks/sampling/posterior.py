@@ -11,6 +11,7 @@ import asyncio
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -230,15 +231,13 @@ def exact_draws(particles: int, runs: int) -> list[Run]:
     """What nothing can be better than: independent draws of the exact posterior."""
     dice, target = Random(0), toy.target()
     texts, chances = list(target), list(target.values())
-    return [
-        (1.0, {text: 1 / particles for text in dice.choices(texts, chances, k=particles)})
-        for _ in range(runs)
-    ]
+    drawn = (Counter(dice.choices(texts, chances, k=particles)) for _ in range(runs))
+    return [(1.0, {text: n / particles for text, n in some.items()}) for some in drawn]
 
 
 def tables(given: Given) -> Iterator[Table]:
     runs, notes = 40 if given.quick else 2000, list[str]()
-    rival = _started(notes)
+    rival = started(notes)
     try:
         for particles in PARTICLES[:1] if given.quick else PARTICLES:
             yield _table(rival, particles, runs, notes)
@@ -247,7 +246,7 @@ def tables(given: Given) -> Iterator[Table]:
             rival.close()
 
 
-def _started(notes: list[str]) -> Running | None:
+def started(notes: list[str]) -> Running | None:
     try:
         return Running(GENLM)
     except Failure as failure:

@@ -312,3 +312,47 @@ def test_what_a_server_cannot_start_with(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert told in done.stderr, done.stderr
         assert b"Traceback" not in done.stderr
+
+
+def potential_file(path: Path, text: str) -> Path:
+    file = path / "mine.py"
+    file.write_text(text)
+    return file
+
+
+NAMED = "pipe: [constrained: {max_tokens: 40, fits: [{predicate: even}]}, vote: {}]"
+EVEN = "def even(text):\n    return text.rstrip('}.')[-1:] in tuple('02468')\n"
+
+
+def test_a_potential_is_read_from_a_file(tmp_path: Path) -> None:
+    strategy = tmp_path / "even.yaml"
+    strategy.write_text(NAMED)
+    file = potential_file(tmp_path, EVEN)
+    named = ("--potential", f"even={file}:even", "--seed", "1")
+    done = ponder("solve", "What is 4 plus 5?", "-m", "scripted", "-s", str(strategy), *named)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"20\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "unknown potential 'even'"),
+        ("even", "write it as NAME=FILE.py:OBJECT"),
+        ("even=nowhere.py:even", "is no Python file"),
+        ("even={file}:odd", "'odd' is None there"),
+        ("even={broken}:even", "raised ZeroDivisionError"),
+    ],
+)
+def test_a_potential_that_cannot_be_read_is_refused(
+    given: str | None, words: str, tmp_path: Path
+) -> None:
+    strategy = tmp_path / "even.yaml"
+    strategy.write_text(NAMED)
+    file = potential_file(tmp_path, EVEN)
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0")
+    more = [] if given is None else ["--potential", given.format(file=file, broken=broken)]
+    done = ponder("solve", "What?", "-m", "scripted", "-s", str(strategy), *more)
+    assert done.returncode == 2
+    assert words in done.stderr.decode()

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from ponder.runtime import InputError
-
 if TYPE_CHECKING:
     from ponder.verifiers import Potential
 
@@ -22,6 +20,8 @@ def asked_potentials(given: Sequence[str] | None) -> dict[str, Potential]:
     Raises:
         InputError: one is not written so, its file cannot be run, or holds no such object.
     """
+    from ponder.runtime import InputError
+
     found = dict[str, "Potential"]()
     for each in given or ():
         name, _, place = each.partition("=")
@@ -35,6 +35,8 @@ def asked_potentials(given: Sequence[str] | None) -> dict[str, Potential]:
 
 
 def _module(file: Path) -> ModuleType:
+    from ponder.runtime import InputError
+
     spec = spec_from_file_location(file.stem, file)
     if not file.is_file() or spec is None or spec.loader is None:
         raise InputError(f"{str(file)!r} is no Python file; write --potential {WANTED}")
@@ -47,6 +49,7 @@ def _module(file: Path) -> ModuleType:
 
 
 def _potential(module: ModuleType, attribute: str, asked: str) -> Potential:
+    from ponder.runtime import InputError
     from ponder.verifiers import Predicate
 
     found: object = getattr(module, attribute, None)

@@ -14,9 +14,11 @@ from ponder.cli.options import (
     Concurrency,
     Engines,
     Model,
+    Potentials,
     Probe,
     Weights,
 )
+from ponder.cli.potentials import asked_potentials
 from ponder.cli.terminal import tell
 
 
@@ -32,6 +34,7 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    potential: Potentials = None,
     concurrency: Concurrency = 64,
     most_requests: Annotated[int, typer.Option(help="Answered at once; more get a 429.")] = 64,
     most_tokens: Annotated[int, typer.Option(help="That one choice may cost.")] = 1_000_000,
@@ -60,7 +63,7 @@ def serve(
     making = opening(asked, weights, probe, pages=pages)
 
     async def run() -> None:
-        async with opened(asked, making, concurrency) as runtime:
+        async with opened(asked, making, concurrency, asked_potentials(potential)) as runtime:
             for file in strategy or []:
                 runtime.plan(offered[file.stem])
             catalogue = orchestrator.Catalogue(

@@ -17,7 +17,9 @@ from ponder.cli.options import (
     Engines,
     Fallback,
     Model,
+    Potentials,
 )
+from ponder.cli.potentials import asked_potentials
 from ponder.cli.terminal import (
     print_json,
     print_rows,
@@ -32,6 +34,7 @@ def plan(
     base_url: BaseUrl = None,
     allow_fallback: Fallback = False,
     budget_tokens: BudgetTokens = None,
+    potential: Potentials = None,
     picture: Annotated[bool, typer.Option("--picture", help="The graph, as Mermaid.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -42,11 +45,13 @@ def plan(
     expression = orchestrator.load_strategy(strategy)
     asked = asked_engines(model, base_url, engine, expression)
     put = None if question is None else Question(text=question)
-    budget = orchestrator.Budget(tokens=budget_tokens)
+    budget, named = orchestrator.Budget(tokens=budget_tokens), asked_potentials(potential)
 
     async def run() -> orchestrator.Plan:
         async with engines(asked, opening(asked, allow_fallback=allow_fallback)) as found:
-            return orchestrator.plan(expression, found, question=put, budget=budget)
+            return orchestrator.plan(
+                expression, found, question=put, budget=budget, potentials=named
+            )
 
     made = asyncio.run(run())
     if as_json:

@@ -96,7 +96,7 @@ STEP_VERIFIERS = {
         StepVerifierKind(
             name="indifferent",
             summary="no opinion: each step scores 1; for searches weighted by what texts must fit",
-            source="Ponder",
+            source="Loula et al. 2025, arXiv 2504.13139 (weights by potentials alone)",
             needs=frozenset(),
             extra_tokens=0,
             build=lambda engine, path: Indifferent(),

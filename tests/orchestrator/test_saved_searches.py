@@ -22,8 +22,10 @@ from ponder.orchestrator import (
     astar,
     beam,
     best,
+    constrained,
     judge,
     parallel,
+    particle_filter,
     plan,
     read_search,
     sample,
@@ -33,12 +35,18 @@ from ponder.orchestrator import (
 from ponder.orchestrator.ledger import Ledger
 from ponder.orchestrator.saving import SavedRun, Saver
 from ponder.runtime import BranchPath, InputError, ModelError, PonderError, ScriptedEngine, Usage
-from ponder.verifiers import Question
+from ponder.verifiers import Question, regex
 from ponder.verifiers.label_reward import SELF_EVALUATION
 
 STRATEGIES = {name: search | best() for name, search in SEARCHES.items()}
 STRATEGIES["probed"] = (
     beam("self_evaluation", width=6, expand=3, step_tokens=20, max_tokens=60, depth=4) | best()
+)
+FITS = regex("(?s).{3,24}")
+STRATEGIES["constrained"] = constrained(FITS, particles=4, step_tokens=2, max_tokens=30) | best()
+STRATEGIES["judged and constrained"] = (
+    particle_filter("process_reward", fits=(FITS,), particles=4, step_tokens=3, max_tokens=30)
+    | best()
 )
 SEVERAL = (
     parallel(

@@ -119,6 +119,7 @@ class VllmBranch(Listed):
             self._gate.check_open()
             ends = self._engine.vocabulary().ends
             segment = picked(token, row, ends, self._engine.spell)
+            self._engine.work.counts.picked(token)
         self._tokens += segment.tokens
         self.usage += segment.usage
         return segment

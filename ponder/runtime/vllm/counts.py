@@ -49,6 +49,17 @@ class Counts:
         self.dropped += 1
         self.computed += 1
 
+    def showed(self, total: int, found: int) -> None:
+        """A decode of one token, which is dropped unless somebody picks."""
+        self.began(total, found)
+        self.drew_in_vain()
+
+    def picked(self, token: int | None) -> None:
+        """Of what was shown."""
+        self.dropped -= 1
+        self.decoded += token is not None
+        self.scored += token is None
+
     def read(self, total: int, found: int, taken: int) -> None:
         """A request computed `total` tokens but for `found`, to read something at `taken`."""
         self.computed += total - found

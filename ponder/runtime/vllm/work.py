@@ -102,8 +102,7 @@ class Work:
         import numpy as np
 
         piece = await self._one(lane, tokens, logprobs=EVERY)
-        self.counts.began(len(tokens), piece.cached)
-        self.counts.decoded += 1
+        self.counts.showed(len(tokens), piece.cached)
         return np.array(piece.every, dtype=np.float32)
 
     async def _row(self, lane: Lane, tokens: Sequence[int]) -> Logits:

@@ -116,12 +116,13 @@ class TreeSearch(Method[State], Generic[State]):
     def bound(self, load: Load) -> Bound:
         kind = step_verifier_kind(self.verifier)
         steps = self.steps * (1 + self.lookahead)
+        draws = steps * (self.step_tokens if self.fitted else 1)
         shown = self.max_tokens if self.aggregate == "model" else self.step_tokens
         each = self.step_tokens + shown + kind.extra_tokens
         # Beside the steps, one path may be finished and judged where none is complete.
         whole = (self.finals + 1) * 2 * self.max_tokens + kind.extra_tokens
         return Bound(
-            calls=2 * (steps + 1),
+            calls=steps + draws + 2,
             tokens=2 * load.prompt_tokens + steps * each + whole,
             branches=2 * (self.steps * (2 if self.lookahead else 1) + 2),
             candidates=self.steps + 1,

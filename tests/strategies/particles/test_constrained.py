@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from alone import Alone
 
-from ponder.orchestrator import Budget, from_yaml, result_line, solve, to_yaml, vote
+from ponder.orchestrator import Budget, from_yaml, plan, result_line, solve, to_yaml, vote
 from ponder.orchestrator import constrained as constrained_step
 from ponder.orchestrator.result import Status
 from ponder.runtime import BranchPath, InputError, ScriptedEngine
@@ -22,6 +22,7 @@ from ponder.verifiers import (
     Fit,
     Potential,
     Predicate,
+    Question,
     potential_of,
     predicate,
     regex,
@@ -311,3 +312,15 @@ def test_it_is_written_and_read_back() -> None:
     step = constrained_step(regex("a|b"), predicate("sql"), particles=3)
     assert from_yaml(to_yaml(step)) == step
     assert repr(step).startswith("constrained(Grammar(kind='regex', text='a|b'), Named(")
+
+
+@pytest.mark.parametrize("step_tokens", [1, 4])
+def test_a_run_stays_within_its_bound(step_tokens: int) -> None:
+    engine = ScriptedEngine(lambda _: {"abcabcabc": 1.0})
+    step = constrained_step(
+        regex("[abc]*"), particles=3, max_tokens=7, step_tokens=step_tokens, threshold=1.0
+    )
+    most = plan(step | vote(), engine, question=Question(text="Which?")).total
+    result = solve("Which?", step | vote(), engine=engine, seed=1)
+    assert result.calls <= most.calls
+    assert result.usage.tokens <= most.tokens

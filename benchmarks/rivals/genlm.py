@@ -124,7 +124,7 @@ async def draws(asked: Asked) -> Asked:
     ids = list(range(len(words)))  # the end is genlm's own, behind them
     model, fits = Recorded(ids), Fits(ids)
     spelt = [None if word is None else bytes.fromhex(word) for word in words]
-    sampler, found = AWRS(model, fits), []
+    sampler, found = AWRS(model, fits, max_accepts=asked["accepts"]), []
     for place, before in enumerate(asked["before"]):
         text = bytes.fromhex(before)
         fits.goes_on = lambda context, text=text: case.fits(text, spelt[context[-1]])

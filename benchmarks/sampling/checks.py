@@ -29,10 +29,13 @@ from benchmarks.sampling.table import Given, Table
 from ponder.runtime import Branch, BranchPath, Engine, Message, Row, Vocabulary, open_engine
 from ponder.strategies.fitting.proposals import Rule, distribution
 from ponder.strategies.fitting.steps import uniforms
+from ponder.strategies.uniforms import Draws
 
 RULE = Rule(proposal="rejection", temperature=1.0, top_p=1.0, most_checks=None)
 COSTS = (1e-5, 1e-4, 1e-3)
 """Seconds of a predicate."""
+ACCEPTS = (2, 3)
+"""genlm's `max_accepts`: its default, and the least at which it estimates as Ponder does."""
 TINY = 1e-5
 """Allowed mass below which genlm's recursive sampler gives up."""
 
@@ -126,14 +129,16 @@ async def ours(spots: Sequence[Spot], draws: int) -> list[list[Drawn]]:
 
 
 async def _drawn(spot: Spot, place: int, turn: int) -> Drawn:
-    uniform = BranchPath(turn, ("again", place)).uniform
+    uniform = Draws(BranchPath(turn, ("again", place)).key())
     spot.guide.seconds, started = 0.0, time.perf_counter()
     found = await RULE.draw(spot.row, [spot.guide], spot.guide.vocabulary, uniform, last=False)
     seconds = time.perf_counter() - started - spot.guide.seconds
     return Drawn(checks=found.checks, seconds=seconds, log_weight=found.log_weight)
 
 
-def theirs(rival: Running, name: str, spots: Sequence[Spot], draws: int) -> list[list[Drawn]]:
+def theirs(
+    rival: Running, name: str, spots: Sequence[Spot], draws: int, accepts: int
+) -> list[list[Drawn]]:
     vocabulary = spots[0].guide.vocabulary
     words = [vocabulary.spelling(token) for token in range(vocabulary.size)]
     with tempfile.TemporaryDirectory() as folder:
@@ -148,6 +153,7 @@ def theirs(rival: Running, name: str, spots: Sequence[Spot], draws: int) -> list
             "ends": sorted(vocabulary.ends),
             "before": [spot.guide.spelt.hex() for spot in spots],
             "draws": draws,
+            "accepts": accepts,
             "seed": 1,
         }
         said = rival.ask(json.dumps(asked), SECONDS)
@@ -159,7 +165,7 @@ def theirs(rival: Running, name: str, spots: Sequence[Spot], draws: int) -> list
 
 
 def tables(given: Given) -> Iterator[Table]:
-    texts, tokens, draws = (1, 4, 2) if given.quick else (3, 10, 10)
+    texts, tokens, draws = (1, 4, 2) if given.quick else (3, 8, 10)
     engine, notes = open_engine("embedded", weights="bfloat16"), list[str]()
     rows: list[tuple[str, list[object]]] = []
     with asyncio.Runner() as loop, ExitStack() as held:
@@ -171,12 +177,13 @@ def tables(given: Given) -> Iterator[Table]:
             spots = loop.run(recorded(engine, name, texts, tokens))
             allowed = [spot.allowed() for spot in spots]
             rows.append((f"{name}, Ponder", _row(loop.run(ours(spots, draws)), allowed)))
-            if rival is not None:
+            for accepts in ACCEPTS if rival is not None else ():
+                row = f"{name}, genlm, {accepts} accepts"
                 try:
-                    found = theirs(rival, name, spots, draws)
-                    rows.append((f"{name}, genlm", _row(found, allowed)))
+                    found = theirs(rival, name, spots, draws, accepts)
+                    rows.append((row, _row(found, allowed)))
                 except Failure as failure:
-                    notes.append(f"genlm, {name}: {failure}")
+                    notes.append(f"{row}: {failure}")
         size = engine.vocabulary().size
     yield Table(
         title=f"Tokens asked about for one drawn, of {size:,}",
@@ -189,6 +196,7 @@ def tables(given: Given) -> Iterator[Table]:
             "of it, a token asked about",
             *(f"ms, at {cost * 1e6:,.0f} us each" for cost in COSTS),
             "weight over exact (standard error)",
+            "deviation of one weight",
             f"no weight, of draws below {TINY:g}",
         ],
         rows=rows,
@@ -218,7 +226,7 @@ def _row(found: Sequence[Sequence[Drawn]], allowed: Sequence[float]) -> list[obj
         1e6 * statistics.median(drawn.seconds for drawn in every),
         _slope(every),
         *(1e3 * (seconds + average * cost) for cost in COSTS),
-        _unbiased(found, allowed),
+        *_unbiased(found, allowed),
         f"{sum(tiny)} of {len(tiny)}",
     ]
 
@@ -231,12 +239,14 @@ def _slope(found: Sequence[Drawn]) -> float:
     return float(1e6 * np.polyfit(checks, [drawn.seconds for drawn in found], 1)[0])
 
 
-def _unbiased(found: Sequence[Sequence[Drawn]], allowed: Sequence[float]) -> str:
+def _unbiased(
+    found: Sequence[Sequence[Drawn]], allowed: Sequence[float]
+) -> tuple[str, float]:
     ratios = [
         math.exp(drawn.log_weight) / mass
         for some, mass in zip(found, allowed, strict=True)
         if mass > 0
         for drawn in some
     ]
-    error = statistics.stdev(ratios) / math.sqrt(len(ratios))
-    return f"{statistics.mean(ratios):.2f} ({error:.2f})"
+    spread = statistics.stdev(ratios)
+    return f"{statistics.mean(ratios):.2f} ({spread / math.sqrt(len(ratios)):.2f})", spread

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Masses = npt.NDArray[np.float64]
 
+BLOCK = 256
+"""Tokens of a block of an urn."""
 Allowed = Callable[[int], Awaitable[bool]]
 """Whether a token may come next."""
 
@@ -81,15 +83,25 @@ async def adaptive_rejection(
 
 
 class Urn:
-    """Tokens by their masses, drawn from what is left."""
+    """Tokens by their masses, drawn from what is left. They lie in blocks, so that looking anew at
+    what is left is not a look at all of them.
+    """
 
     def __init__(self, masses: Sequence[float] | Masses) -> None:
         import numpy as np
 
-        self._left: npt.NDArray[np.float64] = np.array(masses, dtype=np.float64)
-        self._edges = self._left.cumsum()
+        size = len(masses)
+        padded = np.zeros(-(-size // BLOCK) * BLOCK)
+        padded[:size] = masses
+        self._left: Masses = padded.reshape(-1, BLOCK)
+        self._sums: Masses = self._left.sum(axis=1)
+        self._edges: Masses = self._sums.cumsum()
+        self._inner: dict[int, Masses] = {}
+        """Edges within blocks that were drawn from."""
         self._stale = 0.0
         """Mass in `_edges` that is gone."""
+        self._touched = set[int]()
+        """Blocks that it is gone from."""
 
     @property
     def mass(self) -> float:
@@ -99,14 +111,31 @@ class Urn:
         """Draws, until nothing is left; whoever takes one may remove it."""
         while True:
             if 2 * self._stale >= self._edges[-1]:
-                self._edges, self._stale = self._left.cumsum(), 0.0
+                self._refresh()
                 if not self._edges[-1] > 0:
                     return
             point = next(uniforms) * float(self._edges[-1])
-            at = int(self._edges.searchsorted(point, side="right"))
-            if at < len(self._left) and self._left[at] > 0:  # else it was gone already
-                yield at
+            block = int(self._edges.searchsorted(point, side="right"))
+            at = self._within(block, point) if block < len(self._edges) else BLOCK
+            if at < BLOCK and self._left[block, at] > 0:  # else it was gone already
+                yield block * BLOCK + at
 
     def remove(self, token: int) -> None:
-        self._stale += float(self._left[token])
-        self._left[token] = 0.0
+        place = divmod(token, BLOCK)
+        self._stale += float(self._left[place])
+        self._left[place] = 0.0
+        self._touched.add(place[0])
+
+    def _within(self, block: int, point: float) -> int:
+        if block not in self._inner:
+            self._inner[block] = self._left[block].cumsum()
+        before = float(self._edges[block - 1]) if block else 0.0
+        return int(self._inner[block].searchsorted(point - before, side="right"))
+
+    def _refresh(self) -> None:
+        touched = list(self._touched)
+        self._sums[touched] = self._left[touched].sum(axis=1)
+        for block in touched:
+            self._inner.pop(block, None)
+        self._edges, self._stale = self._sums.cumsum(), 0.0
+        self._touched.clear()

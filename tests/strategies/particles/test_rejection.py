@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ponder.strategies.fitting.rejection import Proposal, adaptive_rejection
+from ponder.runtime import BranchPath
+from ponder.strategies.fitting.rejection import Proposal, Urn, adaptive_rejection
+from ponder.strategies.uniforms import Draws
 
 MASSES = (0.5, 0.2, 0.15, 0.1, 0.05)
 ALLOWED = {1, 3, 4}
@@ -91,3 +94,32 @@ def test_questions_end() -> None:
     proposal, asked = drawn(MASSES, {4}, 1, most=1)
     assert proposal.token is None
     assert len(asked) == 1
+
+
+def test_an_urn_of_many_blocks_is_drawn_by_what_is_left() -> None:
+    """After most of the mass, then most of the tokens, are gone: within five standard errors."""
+    dice = Random(5)
+    masses = [dice.random() ** 9 for _ in range(1000)]
+    urn = Urn(masses)
+    gone = set(sorted(range(1000), key=masses.__getitem__)[-700:]) | set(range(256))
+    for token in gone:
+        urn.remove(token)
+    left = {token: mass for token, mass in enumerate(masses) if token not in gone}
+    assert urn.mass == pytest.approx(math.fsum(left.values()))
+    runs, draws = 40_000, urn.tokens(iter(dice.random, None))
+    found = Counter(next(draws) for _ in range(runs))
+    assert set(found) <= set(left)
+    for low in range(256, 1000, 100):
+        share = math.fsum(left.get(t, 0.0) for t in range(low, low + 100)) / urn.mass
+        drawn = sum(found[t] for t in range(low, low + 100)) / runs
+        assert abs(drawn - share) < 5 * math.sqrt(share / runs)
+    for token in left:
+        urn.remove(token)
+    assert next(draws, None) is None
+
+
+def test_draws_of_a_path_are_its_uniforms() -> None:
+    path = BranchPath(3, ("propose", 1))
+    drawn = Draws(path.key())
+    for k in (0, 31, 32, 300, 255, 256, 1000, 40):
+        assert drawn(k) == path.uniform(k)

@@ -1,6 +1,6 @@
 """Ponder's particles and constraints: what they save of their model, and what they cost beside it.
 
-    make searches rivals                      # once: a place for pictures, and vLLM
+    make particles                            # once: genlm-control, vLLM, a place for pictures
     .venv/bin/python benchmarks/particles.py --json
 
 prints the tables of each part (`benchmarks/sampling/` says what they are), with the floors of the

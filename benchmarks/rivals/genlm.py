@@ -1,5 +1,5 @@
-"""genlm-control as a contender: sequential Monte Carlo on the toy of `benchmarks/sampling/toy.py`, and
-its rejection sampler on recorded logits.
+"""genlm-control as a contender: sequential Monte Carlo on the toy of `benchmarks/sampling/toy.py`,
+and its rejection sampler on recorded logits.
 
 Each line of standard input is a JSON object with "task", "runs" or "draws", and what follows from
 it; each is answered by one line. It runs in the rival's environment.
@@ -14,14 +14,17 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from genlm.control import AWRS, SMC, Potential, direct_token_sampler
 
-from benchmarks.sampling import constraints, toy
+from benchmarks.sampling import toy
+from benchmarks.sampling.constraints import CASES, Case
 
 # Any: the rival's package is untyped.
 Asked = dict[str, Any]
@@ -116,19 +119,27 @@ async def runs(asked: Asked) -> Asked:
     return {"runs": found, "tokens": tokens, "asked": fits.asked, "seconds": seconds}
 
 
+def _fits(case: Case, text: bytes, spelt: list[bytes | None], context: list[int]) -> bool:
+    return case.fits(text, spelt[context[-1]])
+
+
+def _whole(case: Case, text: bytes, context: list[int]) -> bool:
+    return case.whole(text)
+
+
 async def draws(asked: Asked) -> Asked:
     """Checks, seconds and log-weights of tokens drawn at recorded places."""
     torch.manual_seed(asked["seed"])
     kept = np.load(asked["logits"])
-    case, words = constraints.CASES[asked["case"]], json.loads(open(asked["words"]).read())
+    case, words = CASES[asked["case"]], json.loads(Path(asked["words"]).read_text())
     ids = list(range(len(words)))  # the end is genlm's own, behind them
     model, fits = Recorded(ids), Fits(ids)
     spelt = [None if word is None else bytes.fromhex(word) for word in words]
     sampler, found = AWRS(model, fits, max_accepts=asked["accepts"]), []
     for place, before in enumerate(asked["before"]):
         text = bytes.fromhex(before)
-        fits.goes_on = lambda context, text=text: case.fits(text, spelt[context[-1]])
-        fits.whole = lambda _, text=text: case.whole(text)
+        fits.goes_on = partial(_fits, case, text, spelt)
+        fits.whole = partial(_whole, case, text)
         row = kept[place].astype(np.float64)
         top = row.max()
         row -= top + math.log(np.exp(row - top).sum())

@@ -38,6 +38,18 @@ ACCEPTS = (2, 3)
 """genlm's `max_accepts`: its default, and the least at which it estimates as Ponder does."""
 TINY = 1e-5
 """Allowed mass below which genlm's recursive sampler gives up."""
+COLUMNS = (
+    "allowed mass, median (least)",
+    "asked: mean",
+    "median",
+    "most",
+    "us a token",
+    "of it, a token asked about",
+    *(f"ms, at {cost * 1e6:,.0f} us each" for cost in COSTS),
+    "weight over exact (standard error)",
+    "deviation of one weight",
+    f"no weight, of draws below {TINY:g}",
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,7 +137,9 @@ async def _grown(branch: Branch, guide: Local) -> int | None:
 
 
 async def ours(spots: Sequence[Spot], draws: int) -> list[list[Drawn]]:
-    return [[await _drawn(spot, place, i) for i in range(draws)] for place, spot in enumerate(spots)]
+    return [
+        [await _drawn(spot, place, i) for i in range(draws)] for place, spot in enumerate(spots)
+    ]
 
 
 async def _drawn(spot: Spot, place: int, turn: int) -> Drawn:
@@ -177,28 +191,12 @@ def tables(given: Given) -> Iterator[Table]:
             spots = loop.run(recorded(engine, name, texts, tokens))
             allowed = [spot.allowed() for spot in spots]
             rows.append((f"{name}, Ponder", _row(loop.run(ours(spots, draws)), allowed)))
-            for accepts in ACCEPTS if rival is not None else ():
-                row = f"{name}, genlm, {accepts} accepts"
-                try:
-                    found = theirs(rival, name, spots, draws, accepts)
-                    rows.append((row, _row(found, allowed)))
-                except Failure as failure:
-                    notes.append(f"{row}: {failure}")
+            if rival is not None:
+                rows += _theirs(rival, name, spots, draws, allowed)
         size = engine.vocabulary().size
     yield Table(
         title=f"Tokens asked about for one drawn, of {size:,}",
-        columns=[
-            "allowed mass, median (least)",
-            "asked: mean",
-            "median",
-            "most",
-            "us a token",
-            "of it, a token asked about",
-            *(f"ms, at {cost * 1e6:,.0f} us each" for cost in COSTS),
-            "weight over exact (standard error)",
-            "deviation of one weight",
-            f"no weight, of draws below {TINY:g}",
-        ],
+        columns=COLUMNS,
         rows=rows,
         notes=[
             f"up to {texts} texts of {tokens} tokens a row, {draws} draws at each place; a mask of "
@@ -206,6 +204,17 @@ def tables(given: Given) -> Iterator[Table]:
             *notes,
         ],
     )
+
+
+def _theirs(
+    rival: Running, name: str, spots: Sequence[Spot], draws: int, allowed: Sequence[float]
+) -> Iterator[tuple[str, list[object]]]:
+    for accepts in ACCEPTS:
+        row = f"{name}, genlm, {accepts} accepts"
+        try:
+            yield row, _row(theirs(rival, name, spots, draws, accepts), allowed)
+        except Failure as failure:
+            yield row, [str(failure), *[None] * (len(COLUMNS) - 1)]
 
 
 def _row(found: Sequence[Sequence[Drawn]], allowed: Sequence[float]) -> list[object]:
@@ -239,9 +248,7 @@ def _slope(found: Sequence[Drawn]) -> float:
     return float(1e6 * np.polyfit(checks, [drawn.seconds for drawn in found], 1)[0])
 
 
-def _unbiased(
-    found: Sequence[Sequence[Drawn]], allowed: Sequence[float]
-) -> tuple[str, float]:
+def _unbiased(found: Sequence[Sequence[Drawn]], allowed: Sequence[float]) -> tuple[str, float]:
     ratios = [
         math.exp(drawn.log_weight) / mass
         for some, mass in zip(found, allowed, strict=True)

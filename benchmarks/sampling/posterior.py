@@ -258,8 +258,9 @@ def _table(rival: Running | None, particles: int, runs: int, notes: Sequence[str
     rows: list[tuple[str, list[object]]] = []
     for setting in OURS:
         rows.append((setting.name, _row(asyncio.run(ours(setting, particles, runs)))))
-    for setting in THEIRS if rival is not None else ():
-        rows.append((setting.name, _row(theirs(rival, setting, particles, runs))))
+    if rival is not None:
+        for setting in THEIRS:
+            rows.append((setting.name, _row(theirs(rival, setting, particles, runs))))
     floor = exact_draws(particles, runs)
     singles = mean(apart(shares) for _, shares in floor)
     rows.append(("exact draws", [apart(pooled(floor)), singles, *[None] * 4]))

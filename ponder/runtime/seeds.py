@@ -83,5 +83,5 @@ def uniforms(key: tuple[int, int], start: int, count: int) -> npt.NDArray[np.flo
         c0, c1 = (low >> half) ^ c1 ^ np.uint64(k0), low & word
         c2, c3 = (high >> half) ^ c3 ^ np.uint64(k1), high & word
         k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
-    drawn: npt.NDArray[np.float64] = ((c0 << np.uint64(21)) | (c1 >> np.uint64(11))) * 2.0**-53
-    return drawn
+    bits = (c0 << np.uint64(21)) | (c1 >> np.uint64(11))
+    return bits.astype(np.float64) * 2.0**-53

@@ -29,7 +29,6 @@ from benchmarks.sampling.table import Given, Table
 from ponder.runtime import Branch, BranchPath, Engine, Message, Row, Vocabulary, open_engine
 from ponder.strategies.fitting.proposals import Rule, distribution
 from ponder.strategies.fitting.steps import uniforms
-from ponder.strategies.uniforms import Draws
 
 RULE = Rule(proposal="rejection", temperature=1.0, top_p=1.0, most_checks=None)
 COSTS = (1e-5, 1e-4, 1e-3)
@@ -143,7 +142,7 @@ async def ours(spots: Sequence[Spot], draws: int) -> list[list[Drawn]]:
 
 
 async def _drawn(spot: Spot, place: int, turn: int) -> Drawn:
-    uniform = Draws(BranchPath(turn, ("again", place)).key())
+    uniform = BranchPath(turn, ("again", place)).draws()
     spot.guide.seconds, started = 0.0, time.perf_counter()
     found = await RULE.draw(spot.row, [spot.guide], spot.guide.vocabulary, uniform, last=False)
     seconds = time.perf_counter() - started - spot.guide.seconds

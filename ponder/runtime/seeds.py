@@ -10,7 +10,8 @@ counted by the position.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -55,8 +56,34 @@ class BranchPath:
         """The draw at `position` (a token index): uniform on [0, 1), 53 bits."""
         return uniform(self.key(), position)
 
+    def draws(self) -> Draws:
+        """The same by position, for whoever may want many."""
+        return Draws(key=self.key())
+
     def __str__(self) -> str:
         return "/".join(str(step) for step in (self.seed, *self.steps))
+
+
+FEW, MANY = 32, 256
+
+
+@dataclass(slots=True, kw_only=True)
+class Draws:
+    """The uniforms of a path. Whoever has come to the 32nd is after many, which are cheaper drawn
+    together.
+    """
+
+    key: tuple[int, int]
+    _start: int = field(default=-1, init=False)
+    _drawn: Sequence[float] = field(default=(), init=False)
+
+    def __call__(self, position: int) -> float:
+        if position < FEW:
+            return uniform(self.key, position)
+        start = position - position % MANY
+        if start != self._start:
+            self._start, self._drawn = start, uniforms(self.key, start, MANY).tolist()
+        return self._drawn[position - start]
 
 
 def uniform(key: tuple[int, int], position: int) -> float:

@@ -33,6 +33,13 @@ def test_many_draws_at_once_are_the_draws(first: int, second: int, start: int) -
     assert uniforms(key, start, 5).tolist() == expected
 
 
+def test_draws_of_a_path_are_its_uniforms_in_any_order() -> None:
+    path = BranchPath(3, ("propose", 1))
+    drawn = path.draws()
+    for k in (0, 31, 32, 300, 255, 256, 1000, 40):
+        assert drawn(k) == path.uniform(k)
+
+
 def test_paths_do_not_collide_across_types() -> None:
     several: list[tuple[str | int, ...]] = [(), (1,), ("1",), (1, 1), ("1", 1), (11,), ("1/1",)]
     paths = [BranchPath(0, steps) for steps in several]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ponder.runtime import Branch, BudgetExceeded, Finish, Row, Sampling, Segment, Usage, Vocabulary
 from ponder.strategies.fitting.proposals import Rule
 from ponder.strategies.fitting.rejection import Proposal
-from ponder.strategies.uniforms import Draws, Uniforms
+from ponder.strategies.uniforms import Uniforms
 from ponder.verifiers import Guide, Potential
 
 
@@ -147,5 +147,5 @@ class _Drawing:
 def uniforms(branch: Branch) -> Uniforms:
     """The next token's draws: first the one that the engine would draw it with."""
     place = len(branch.tokens)
-    further = Draws(branch.path.child("propose", place).key())
+    further = branch.path.child("propose", place).draws()
     return lambda k: further(k) if k else branch.path.uniform(place)

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ponder.runtime import BranchPath
 from ponder.strategies.fitting.rejection import Proposal, Urn, adaptive_rejection
-from ponder.strategies.uniforms import Draws
 
 MASSES = (0.5, 0.2, 0.15, 0.1, 0.05)
 ALLOWED = {1, 3, 4}
@@ -116,10 +114,3 @@ def test_an_urn_of_many_blocks_is_drawn_by_what_is_left() -> None:
     for token in left:
         urn.remove(token)
     assert next(draws, None) is None
-
-
-def test_draws_of_a_path_are_its_uniforms() -> None:
-    path = BranchPath(3, ("propose", 1))
-    drawn = Draws(path.key())
-    for k in (0, 31, 32, 300, 255, 256, 1000, 40):
-        assert drawn(k) == path.uniform(k)

@@ -100,10 +100,6 @@ class Particles(TreeSearch[Populations]):
                 raise InputError(unknown(name, getattr(self, name), allowed))
 
     @property
-    def blank_ends(self) -> bool:
-        return not self.fitted
-
-    @property
     def fitted(self) -> bool:
         return bool(self.fits)
 

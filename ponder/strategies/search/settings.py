@@ -83,13 +83,8 @@ class TreeSearch(Method[State], Generic[State]):
         )
 
     @property
-    def blank_ends(self) -> bool:
-        """Whether a path ends with a step of white space: the policy says nothing more."""
-        return True
-
-    @property
     def fitted(self) -> bool:
-        """Whether paths must fit something, so that the whole of one is its answer."""
+        """Whether paths must fit something: whole ones, which end tokens end, are answers."""
         return False
 
     def fitting(self, ctx: Context) -> Fitting | None:

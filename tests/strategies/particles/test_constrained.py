@@ -15,7 +15,7 @@ from ponder.orchestrator import Budget, from_yaml, plan, result_line, solve, to_
 from ponder.orchestrator import constrained as constrained_step
 from ponder.orchestrator.result import Status
 from ponder.runtime import BranchPath, InputError, ScriptedEngine
-from ponder.strategies import Constrained, ParticleGibbs
+from ponder.strategies import Constrained, ParticleFilter, ParticleGibbs
 from ponder.strategies.particles.resampling import SCHEMES
 from ponder.verifiers import (
     Candidate,
@@ -324,3 +324,13 @@ def test_a_run_stays_within_its_bound(step_tokens: int) -> None:
     result = solve("Which?", step | vote(), engine=engine, seed=1)
     assert result.calls <= most.calls
     assert result.usage.tokens <= most.tokens
+
+
+def test_a_mark_of_a_goal_ends_no_text_that_must_fit() -> None:
+    replies = {"a\\boxed{1} b": 1.0}
+    method = ParticleFilter(
+        verifier="indifferent", fits=(regex(r"a\\boxed\{1\}.*"),), particles=2, temperature=1.0
+    )
+    ctx = Fitting(policy=ScriptedEngine(lambda _: replies))
+    found = asyncio.run(ctx.run(method))
+    assert {c.text for c in found if isinstance(c, Candidate)} == set(replies)

@@ -18,12 +18,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.overhead.report import machine
-from benchmarks.sampling import accuracy, checks, posterior, speed
+from benchmarks.sampling import accuracy, ahead, checks, posterior, speed
 from benchmarks.sampling.table import Given, Table
 
 PARTS: dict[str, Callable[[Given], Iterator[Table]]] = {
     "accuracy": accuracy.tables,
     "checks": checks.tables,
+    "ahead": ahead.tables,
     "posterior": posterior.tables,
     "speed": speed.tables,
 }

@@ -30,7 +30,7 @@ from ponder.runtime import Branch, BranchPath, Engine, Message, Row, Vocabulary,
 from ponder.strategies.fitting.proposals import Rule, distribution
 from ponder.strategies.fitting.steps import uniforms
 
-RULE = Rule(proposal="rejection", temperature=1.0, top_p=1.0, most_checks=None)
+RULE = Rule(proposal="rejection", temperature=1.0, top_p=1.0, most_checks=None, ahead=1)
 COSTS = (1e-5, 1e-4, 1e-3)
 """Seconds of a predicate."""
 ACCEPTS = (2, 3)

@@ -168,7 +168,7 @@ class Population:
 
 
 async def ours(setting: Setting, particles: int, runs: int) -> Found:
-    rule = Rule(proposal=setting.sampler, temperature=1.0, top_p=1.0, most_checks=None)
+    rule = Rule(proposal=setting.sampler, temperature=1.0, top_p=1.0, most_checks=None, ahead=1)
     fits, found, tokens = Fits(masks=setting.masks), list[Run](), 0
     started = time.process_time()
     for seed in range(runs):

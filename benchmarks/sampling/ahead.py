@@ -18,6 +18,8 @@ from ponder.runtime import BranchPath, Engine, Message, Row, open_engine
 from ponder.strategies.fitting.steps import uniforms
 from ponder.verifiers import Guide, Predicate
 
+MOST = 1_000
+"""Where half a character was drawn that leads nowhere, all tokens would be asked about."""
 NAMES, AHEAD = ("JSON", "brackets", "no letter e"), (1, 4, 16)
 
 
@@ -41,7 +43,9 @@ def tables(given: Given) -> Iterator[Table]:
         title="A predicate in its process, asked ahead",
         columns=[f"{what}, {n} ahead" for n in AHEAD for what in ("ms a token", "tokens asked")],
         rows=rows,
-        notes=[f"means of {texts} texts of up to {tokens} tokens, without the model"],
+        notes=[
+            f"means of {texts} texts of up to {tokens} tokens, without the model; given up after {MOST:,}"
+        ],
     )
 
 
@@ -64,7 +68,7 @@ async def _row(engine: Engine, name: str, texts: int, tokens: int) -> list[objec
 async def _drawn(
     engine: Engine, predicate: Predicate, name: str, text: int, tokens: int, ahead: int
 ) -> list[Cost]:
-    rule, costs = replace(RULE, ahead=ahead), list[Cost]()
+    rule, costs = replace(RULE, ahead=ahead, most_checks=MOST), list[Cost]()
     guide: Guide = predicate.begin(engine.vocabulary())
 
     async def choose(row: Row) -> int | None:

@@ -20,13 +20,16 @@ class Case:
     """Of a text that went on."""
 
     def fits(self, before: bytes, spelling: bytes | None) -> bool:
-        """Whether a token that is so spelt may come; half a character may if what is whole may."""
+        """Whether a token that is so spelt may come; half a character may not."""
         if not spelling:
             return False
-        return self.goes_on((before + spelling).decode(errors="ignore"))
+        try:
+            return self.goes_on((before + spelling).decode())
+        except UnicodeDecodeError:
+            return False
 
     def whole(self, text: bytes) -> bool:
-        return self.ends(text.decode(errors="replace"))
+        return self.ends(text.decode())
 
 
 def brackets(text: str) -> bool:

@@ -44,7 +44,8 @@ def tables(given: Given) -> Iterator[Table]:
         columns=[f"{what}, {n} ahead" for n in AHEAD for what in ("ms a token", "tokens asked")],
         rows=rows,
         notes=[
-            f"means of {texts} texts of up to {tokens} tokens, without the model; given up after {MOST:,}"
+            f"means of {texts} texts of up to {tokens} tokens, without the model; given up after "
+            f"{MOST:,}"
         ],
     )
 

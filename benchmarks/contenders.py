@@ -105,7 +105,11 @@ class Running:
             )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        answer = self._answer(START_SECONDS)
+        try:
+            answer = self._answer(START_SECONDS)
+        except Failure:
+            self.close()
+            raise
         self.start_seconds = time.perf_counter() - started
         self.description = str(answer["ready"])
         self.versions = answer["versions"]

@@ -300,6 +300,7 @@ def test_settings_out_of_range_are_refused() -> None:
         ({"proposal": "masked"}, "proposal 'masked'"),
         ({"temperature": 0.0}, "temperature is 0.0"),
         ({"most_checks": 0}, "most_checks is 0"),
+        ({"ahead": 0}, "ahead is 0"),
         ({"particles": 0}, "particles is 0"),
     ):
         with pytest.raises(InputError, match=match):

@@ -1,0 +1,138 @@
+"""The largest of many independent draws, found without drawing most of them; knows no search.
+
+A draw is location + scale * r(u) * cos(2 pi v), for u and v uniform on (0, 1], with r(u) falling
+in u: Bailey's polar form of Student's t (Math. Comp. 62, 1994), or Box and Muller's of the normal
+distribution. So u alone bounds a draw. Of k things alike the smallest u is that of k uniforms, the
+next the smallest of k - 1 above it, each on a thing at random; once a u is so large that no draw
+can win, all larger ones are left undrawn. The winner has exactly the law of drawing everything.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from sys import float_info
+from typing import Protocol
+
+_NARROW = 0.3
+"""Things whose locations differ by this share of their scale are treated as alike."""
+
+
+class Reach(Protocol):
+    """What bounds the draws of a class."""
+
+    @property
+    def scale(self) -> float: ...
+
+    def location(self, key: float) -> float:
+        """Of a thing of this key or less, at most; does not fall in `key`, nor rise faster."""
+        ...
+
+    def radius(self, u: float) -> float:
+        """r(u) of any of the class, at most."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Ranked:
+    """Things by class, in each by key. The order does not depend on how it came about."""
+
+    classes: dict[int, list[tuple[float, int]]] = field(
+        default_factory=dict[int, list[tuple[float, int]]]
+    )
+    """In rising order of the classes' numbers."""
+
+    def put(self, kind: int, key: float, thing: int) -> None:
+        if kind not in self.classes:
+            self.classes = dict(sorted([*self.classes.items(), (kind, [])]))
+        insort(self.classes[kind], (key, thing))
+
+    def take(self, kind: int, key: float, thing: int) -> None:
+        members = self.classes[kind]
+        del members[bisect_left(members, (key, thing))]
+        if not members:
+            del self.classes[kind]
+
+
+@dataclass(slots=True, kw_only=True)
+class Largest:
+    """The best draw so far."""
+
+    draw: Callable[[int, float], float]
+    """Of a thing, given its u."""
+    dice: Random
+    thing: int | None = None
+    value: float = -math.inf
+
+    def among(self, members: list[tuple[float, int]], reach: Reach) -> None:
+        """Draw of one class what may win: from the highest location down, in spans of things
+        nearly alike. `u` is the smallest of all that are left.
+        """
+        left, width = len(members), _NARROW * reach.scale
+        u = least(0.0, left, self.dice)
+        while left:
+            top = members[left - 1][0]
+            limit = reach.location(top)
+            if limit + reach.scale * reach.radius(u) <= self.value:
+                return
+            start = bisect_left(members, (top - width, -1), 0, left)
+            inside = start == 0 or self.dice.random() * left < left - start
+            first = u if inside else least(u, left - start, self.dice)
+            self._span(members, range(start, left), limit, reach, first)
+            left = start
+            if inside and left:
+                u = least(u, left, self.dice)
+
+    def _span(
+        self, members: list[tuple[float, int]], span: range, limit: float, reach: Reach, u: float
+    ) -> None:
+        left = len(span)
+        for at in shuffled(span, self.dice):
+            if limit + reach.scale * reach.radius(u) <= self.value:
+                return
+            thing = members[at][1]
+            value = self.draw(thing, u)
+            if value > self.value:
+                self.thing, self.value = thing, value
+            left -= 1
+            if left:
+                u = least(u, left, self.dice)
+
+
+def least(floor: float, count: int, dice: Random) -> float:
+    """The smallest of `count` uniforms on (floor, 1)."""
+    share = -math.expm1(-dice.expovariate(1.0) / count)
+    return floor + (1.0 - floor) * share or float_info.min
+
+
+def shuffled(span: range, dice: Random) -> Iterator[int]:
+    """In random order, each drawn when it is asked for (Fisher and Yates)."""
+    moved = dict[int, int]()
+    for left in range(len(span), 0, -1):
+        at, last = int(dice.random() * left), left - 1
+        yield span[moved.get(at, at)]
+        moved[at] = moved.get(last, last)
+
+
+def student_radius(u: float, nu: float) -> float:
+    """Falls in u and in nu."""
+    return math.sqrt(nu * (u ** (-2.0 / nu) - 1.0))
+
+
+def normal_radius(u: float) -> float:
+    """`student_radius` for nu without end."""
+    return math.sqrt(-2.0 * math.log(u))
+
+
+def count_class(n: int) -> int:
+    """Which of the classes 1, 2, 3, 4-5, 6-7, 8-11, 12-15, ... a count n >= 1 is in."""
+    bits = n.bit_length()
+    return 2 * bits + (2 * n >> bits - 1 & 1)
+
+
+def fewest(kind: int) -> int:
+    """The smallest count of a class of `count_class`."""
+    return (2 + (kind & 1)) << (kind >> 1) >> 2

@@ -21,7 +21,7 @@ from ponder.strategies.search.largest import (
     Ranked,
     count_class,
     fewest,
-    student_radius,
+    student_square,
 )
 from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.settings import TreeSearch
@@ -75,7 +75,7 @@ class Posterior:
     def drawn(self, u: float, dice: Random) -> float:
         """The same for a given u, the smaller of which may be the farther from m (Bailey)."""
         turn = math.cos(math.tau * dice.random())
-        return self.m + self.scale * student_radius(u, self.nu) * turn
+        return self.m + turn * math.sqrt(self.tau2 / self.kappa * student_square(u, self.nu))
 
 
 PRIOR = Posterior()
@@ -95,7 +95,7 @@ class Similar:
         return key
 
     def radius(self, u: float) -> float:
-        return student_radius(u, self.nu)
+        return math.sqrt(student_square(u, self.nu))
 
 
 def similar(belief: Posterior) -> int:

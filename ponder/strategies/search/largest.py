@@ -17,8 +17,8 @@ from random import Random
 from sys import float_info
 from typing import Protocol
 
-_NARROW = 0.3
-"""Things whose locations differ by this share of their scale are treated as alike."""
+_NARROW = 1.0
+"""Things whose locations differ by no more than this times their scale are treated as alike."""
 
 
 class Reach(Protocol):
@@ -104,7 +104,7 @@ class Largest:
 
 def least(floor: float, count: int, dice: Random) -> float:
     """The smallest of `count` uniforms on (floor, 1)."""
-    share = -math.expm1(-dice.expovariate(1.0) / count)
+    share = -math.expm1(math.log(1.0 - dice.random()) / count)
     return floor + (1.0 - floor) * share or float_info.min
 
 
@@ -117,14 +117,14 @@ def shuffled(span: range, dice: Random) -> Iterator[int]:
         moved[at] = moved.get(last, last)
 
 
-def student_radius(u: float, nu: float) -> float:
-    """Falls in u and in nu."""
-    return math.sqrt(nu * (u ** (-2.0 / nu) - 1.0))
+def student_square(u: float, nu: float) -> float:
+    """r(u), squared, of Student's t with nu degrees of freedom; falls in u and in nu."""
+    return nu * (u ** (-2.0 / nu) - 1.0)
 
 
-def normal_radius(u: float) -> float:
-    """`student_radius` for nu without end."""
-    return math.sqrt(-2.0 * math.log(u))
+def normal_square(u: float) -> float:
+    """The same for nu without end."""
+    return -2.0 * math.log(u)
 
 
 def count_class(n: int) -> int:

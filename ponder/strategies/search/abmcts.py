@@ -196,10 +196,12 @@ class AbMcts(TreeSearch[Arms]):
 
     def _best(self, state: Arms, node: int, dice: Random) -> int:
         """The child of the largest draw."""
-        found = Largest(draw=lambda child, u: state.belief[child].drawn(u, dice), dice=dice)
-        for kind, members in state.ranked[node].classes.items():
-            found.among(members, reach(kind))
-        return found.thing if found.thing is not None else state.live[node][0]
+
+        def draw(child: int, u: float) -> float:
+            return state.belief[child].drawn(u, dice)
+
+        found = Largest(draw=draw, reach=reach, dice=dice).of(state.ranked[node])
+        return found if found is not None else state.live[node][0]
 
     def _back_up(self, state: Arms, child: Node, score: float) -> None:
         """A new child tells its parent of widening, and every node above of going deeper."""

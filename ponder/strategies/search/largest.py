@@ -19,6 +19,8 @@ from typing import Protocol
 
 _NARROW = 1.0
 """Things whose locations differ by no more than this times their scale are treated as alike."""
+_FEW = 3
+"""So many of a class are sooner drawn than bounded."""
 
 
 class Reach(Protocol):
@@ -57,19 +59,31 @@ class Ranked:
             del self.classes[kind]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Largest:
     """The best draw so far."""
 
     draw: Callable[[int, float], float]
     """Of a thing, given its u."""
+    reach: Callable[[int], Reach]
+    """Of a class."""
     dice: Random
     thing: int | None = None
     value: float = -math.inf
 
-    def among(self, members: list[tuple[float, int]], reach: Reach) -> None:
-        """Draw of one class what may win: from the highest location down, in spans of things
-        nearly alike. `u` is the smallest of all that are left.
+    def of(self, ranked: Ranked) -> int | None:
+        """The thing of the largest draw; None where there are none."""
+        for kind, members in ranked.classes.items():
+            if len(members) > _FEW:
+                self._among(members, self.reach(kind))
+            else:
+                for _, thing in members:
+                    self._try(thing, 1.0 - self.dice.random())
+        return self.thing
+
+    def _among(self, members: list[tuple[float, int]], reach: Reach) -> None:
+        """Of one class, from the highest location down, in spans of things nearly alike; `u` is the
+        smallest of all that are left.
         """
         left, width = len(members), _NARROW * reach.scale
         u = least(0.0, left, self.dice)
@@ -93,13 +107,15 @@ class Largest:
         for at in shuffled(span, self.dice):
             if limit + reach.scale * reach.radius(u) <= self.value:
                 return
-            thing = members[at][1]
-            value = self.draw(thing, u)
-            if value > self.value:
-                self.thing, self.value = thing, value
+            self._try(members[at][1], u)
             left -= 1
             if left:
                 u = least(u, left, self.dice)
+
+    def _try(self, thing: int, u: float) -> None:
+        value = self.draw(thing, u)
+        if value > self.value:
+            self.thing, self.value = thing, value
 
 
 def least(floor: float, count: int, dice: Random) -> float:

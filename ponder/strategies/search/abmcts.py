@@ -21,7 +21,7 @@ from ponder.strategies.search.largest import (
     Ranked,
     count_class,
     fewest,
-    student_square,
+    uniform,
 )
 from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.settings import TreeSearch
@@ -42,6 +42,11 @@ class Scores:
         off = score - self.mean
         self.mean += off / self.n
         self.squares += off * (score - self.mean)
+
+
+def radius_squared(u: float, nu: float) -> float:
+    """Of Student's t with nu degrees of freedom in polar form; falls in u and in nu (Bailey)."""
+    return nu * (math.pow(u, -2.0 / nu) - 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +75,12 @@ class Posterior:
 
     def draw(self, dice: Random) -> float:
         """A mean that may be the arm's."""
-        return self.drawn(1.0 - dice.random(), dice)
+        return self.drawn(uniform(dice), dice)
 
     def drawn(self, u: float, dice: Random) -> float:
         """The same for a given u, the smaller of which may be the farther from m (Bailey)."""
         turn = math.cos(math.tau * dice.random())
-        return self.m + turn * math.sqrt(self.tau2 / self.kappa * student_square(u, self.nu))
+        return self.m + turn * math.sqrt(self.tau2 / self.kappa * radius_squared(u, self.nu))
 
 
 PRIOR = Posterior()
@@ -94,8 +99,8 @@ class Similar:
     def location(self, key: float) -> float:
         return key
 
-    def radius(self, u: float) -> float:
-        return math.sqrt(student_square(u, self.nu))
+    def offset(self, u: float) -> float:
+        return self.scale * math.sqrt(radius_squared(u, self.nu))
 
 
 def similar(belief: Posterior) -> int:

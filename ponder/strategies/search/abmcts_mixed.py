@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ponder.runtime import BranchPath
 from ponder.strategies.search.abmcts import Scores
-from ponder.strategies.search.largest import Largest, Ranked, count_class
+from ponder.strategies.search.largest import Largest, Ranked, count_class, uniform
 from ponder.strategies.search.method import Expansion
 from ponder.strategies.search.mixed import Alike
 from ponder.strategies.search.settings import TreeSearch
@@ -113,11 +113,10 @@ class AbMctsM(TreeSearch[Branching]):
         shared = state.alike[node].drawn(dice)
 
         def draw(child: int, u: float) -> float:
-            return shared.reward(state.seen[child], u, dice)
+            return shared.reward(state.seen[child], u)
 
-        found = Largest(draw=draw, reach=shared.reach, dice=dice)
-        child = found.of(ranked)
-        return child if found.value > shared.reward(None, 1.0 - dice.random(), dice) else None
+        new = shared.reward(None, uniform(dice))
+        return Largest(draw=draw, reach=shared.reach, dice=dice, value=new).of(ranked)
 
     def _back_up(self, state: Branching, child: Node, score: float) -> None:
         """To the child's own record and to that of every node above, the root's left out."""
@@ -134,7 +133,7 @@ class AbMctsM(TreeSearch[Branching]):
         """Of a child that was seen before."""
         seen, alike = state.seen[child], state.alike[node]
         state.unrank(node, child)
-        alike.add(seen, -1)
+        alike.remove(seen)
         seen.add(score)
         self._count(state, child, score)
         alike.add(seen)

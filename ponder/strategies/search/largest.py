@@ -1,10 +1,11 @@
 """The largest of many independent draws, found without drawing most of them; knows no search.
 
-A draw is location + scale * r(u) * cos(2 pi v), for u and v uniform on (0, 1], with r(u) falling
-in u: Bailey's polar form of Student's t (Math. Comp. 62, 1994), or Box and Muller's of the normal
-distribution. So u alone bounds a draw. Of k things alike the smallest u is that of k uniforms, the
-next the smallest of k - 1 above it, each on a thing at random; once a u is so large that no draw
-can win, all larger ones are left undrawn. The winner has exactly the law of drawing everything.
+A draw is made with a uniform u, and lies above its location by no more than an offset that falls
+in u: the normal quantile of 1 - u, which is the draw itself, or for Student's t the radius of
+Bailey's polar form, r(u) cos(2 pi v) (Math. Comp. 62, 1994). Of k things alike the smallest u is
+that of k uniforms, the next the smallest of k - 1 above it, each on a thing at random; once u is so
+large that no draw can win, all larger ones are left undrawn. The winner has exactly the law that it
+has where everything is drawn.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
-from sys import float_info
 from typing import Protocol
 
 _NARROW = 1.0
 """Things whose locations differ by no more than this times their scale are treated as alike."""
+_LEAST, _MOST = 1e-150, 1 - 2.0**-53
+"""Of a u: its offset is finite, and there is one."""
 _FEW = 3
 """So many of a class are sooner drawn than bounded."""
 
@@ -27,14 +29,16 @@ class Reach(Protocol):
     """What bounds the draws of a class."""
 
     @property
-    def scale(self) -> float: ...
+    def scale(self) -> float:
+        """What differences of locations are small beside."""
+        ...
 
     def location(self, key: float) -> float:
         """Of a thing of this key or less, at most; does not fall in `key`, nor rise faster."""
         ...
 
-    def radius(self, u: float) -> float:
-        """r(u) of any of the class, at most."""
+    def offset(self, u: float) -> float:
+        """How far above its location a draw of this u or more may be, of any of the class."""
         ...
 
 
@@ -68,17 +72,18 @@ class Largest:
     reach: Callable[[int], Reach]
     """Of a class."""
     dice: Random
-    thing: int | None = None
     value: float = -math.inf
+    """At first, what a draw must be above."""
+    thing: int | None = None
 
     def of(self, ranked: Ranked) -> int | None:
-        """The thing of the largest draw; None where there are none."""
+        """The thing of the largest draw; None where none is above `value`."""
         for kind, members in ranked.classes.items():
             if len(members) > _FEW:
                 self._among(members, self.reach(kind))
             else:
                 for _, thing in members:
-                    self._try(thing, 1.0 - self.dice.random())
+                    self._try(thing, uniform(self.dice))
         return self.thing
 
     def _among(self, members: list[tuple[float, int]], reach: Reach) -> None:
@@ -90,7 +95,7 @@ class Largest:
         while left:
             top = members[left - 1][0]
             limit = reach.location(top)
-            if limit + reach.scale * reach.radius(u) <= self.value:
+            if limit + reach.offset(u) <= self.value:
                 return
             start = bisect_left(members, (top - width, -1), 0, left)
             inside = start == 0 or self.dice.random() * left < left - start
@@ -105,7 +110,7 @@ class Largest:
     ) -> None:
         left = len(span)
         for at in shuffled(span, self.dice):
-            if limit + reach.scale * reach.radius(u) <= self.value:
+            if limit + reach.offset(u) <= self.value:
                 return
             self._try(members[at][1], u)
             left -= 1
@@ -118,10 +123,15 @@ class Largest:
             self.thing, self.value = thing, value
 
 
+def uniform(dice: Random) -> float:
+    """On (0, 1), without either end."""
+    return dice.random() or _LEAST
+
+
 def least(floor: float, count: int, dice: Random) -> float:
-    """The smallest of `count` uniforms on (floor, 1)."""
-    share = -math.expm1(math.log(1.0 - dice.random()) / count)
-    return floor + (1.0 - floor) * share or float_info.min
+    """The smallest of `count` uniforms between `floor` and 1, neither 0 nor 1."""
+    share = -math.expm1(math.log(uniform(dice)) / count)
+    return min(floor + (1.0 - floor) * share, _MOST) or _LEAST
 
 
 def shuffled(span: range, dice: Random) -> Iterator[int]:
@@ -131,16 +141,6 @@ def shuffled(span: range, dice: Random) -> Iterator[int]:
         at, last = int(dice.random() * left), left - 1
         yield span[moved.get(at, at)]
         moved[at] = moved.get(last, last)
-
-
-def student_square(u: float, nu: float) -> float:
-    """r(u), squared, of Student's t with nu degrees of freedom; falls in u and in nu."""
-    return nu * (u ** (-2.0 / nu) - 1.0)
-
-
-def normal_square(u: float) -> float:
-    """The same for nu without end."""
-    return -2.0 * math.log(u)
 
 
 def count_class(n: int) -> int:

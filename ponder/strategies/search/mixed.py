@@ -22,7 +22,7 @@ from statistics import NormalDist
 from struct import Struct
 
 from ponder.strategies.search.abmcts import Scores
-from ponder.strategies.search.largest import fewest, normal_square
+from ponder.strategies.search.largest import fewest
 
 MEAN, SPREAD = 0.5, 0.2
 BETWEEN, WITHIN = 0.2, 0.3
@@ -39,11 +39,13 @@ GRID = tuple(product(_half_normal(BETWEEN), _half_normal(WITHIN)))
 """(a, s)"""
 
 
+_QUANTILE = NormalDist().inv_cdf
 _LANE = 128
 _TABLE, _FACTOR, _SHOWN = 52, 44, 32
 """Binary places: of terms by cell, of what they are multiplied by, and of sums when read: a lane's
 upper half, which has room for a million children of one node.
 """
+_ONE = 1 << _FACTOR
 _UPPER = Struct("<" + "8xQ" * len(GRID))
 
 
@@ -62,9 +64,10 @@ _SCATTER = _lanes([1 / (s * s) for _, s in GRID], _TABLE)
 
 
 @lru_cache(maxsize=4096)
-def _terms(n: int) -> tuple[int, int]:
-    """Of a child of n observations, whose mean is N(mu, v = a^2 + s^2 / n): 1 / v, and what its
-    density loses, twice its logarithm, whatever was seen; up to a constant.
+def _terms(n: int) -> tuple[int, int, int]:
+    """Of a child of n observations, whose mean is N(mu, v = a^2 + s^2 / n): 1 / v, the same
+    times one as `_fixed` has it, and what its density loses, twice its logarithm, whatever was
+    seen; up to a constant.
     """
     v = [a * a + s * s / n for a, s in GRID]
     low, least = min(v), min(s for _, s in GRID)
@@ -72,17 +75,16 @@ def _terms(n: int) -> tuple[int, int]:
         math.log(at / low) + 2 * (n - 1) * math.log(s / least)
         for at, (_, s) in zip(v, GRID, strict=True)
     ]
-    return _lanes([1 / at for at in v], _TABLE), _lanes(lost, _TABLE) << _FACTOR
+    inverse = _lanes([1 / at for at in v], _TABLE)
+    return inverse, inverse << _FACTOR, _lanes(lost, _TABLE) << _FACTOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cells:
     """The posterior, by cell; precision and pull of mu in a common unit."""
 
-    logs: list[float]
-    """Of weights, up to a constant."""
     summed: list[float]
-    """Weights, accumulated."""
+    """Weights, up to a factor, accumulated."""
     precision: tuple[int, ...]
     pull: tuple[int, ...]
 
@@ -101,13 +103,19 @@ class Alike:
     """Minus twice the log density of what was seen, less what mu explains."""
     _cells: Cells | None = None
 
-    def add(self, seen: Scores, sign: int = 1) -> None:
-        """A child, or with -1 take away what was added."""
-        inverse, lost = _terms(seen.n)
-        self.precision += sign * (inverse << _FACTOR)
-        self.pull += sign * inverse * _fixed(seen.mean)
-        fit = inverse * _fixed(seen.mean**2) + lost + _SCATTER * _fixed(seen.squares)
-        self.misfit += sign * fit
+    def add(self, seen: Scores) -> None:
+        precision, pull, misfit = _told(seen)
+        self.precision += precision
+        self.pull += pull
+        self.misfit += misfit
+        self._cells = None
+
+    def remove(self, seen: Scores) -> None:
+        """What was added."""
+        precision, pull, misfit = _told(seen)
+        self.precision -= precision
+        self.pull -= pull
+        self.misfit -= misfit
         self._cells = None
 
     def cells(self) -> Cells:
@@ -125,21 +133,24 @@ class Alike:
         return Drawn(mu=mu, between=a * a, within=s * s)
 
 
+def _told(child: Scores) -> tuple[int, int, int]:
+    """By a child, for each sum."""
+    inverse, whole, lost = _terms(child.n)
+    fit = inverse * _fixed(child.mean**2) + _SCATTER * _fixed(child.squares) + lost
+    return whole, inverse * _fixed(child.mean), fit
+
+
 def _fixed(value: float) -> int:
-    return round(math.ldexp(value, _FACTOR))
+    return int(value * _ONE)
 
 
-def _solved(
-    precision: tuple[int, ...], pull: tuple[int, ...], misfit: tuple[int, ...]
-) -> Cells:
-    half = math.ldexp(0.5, -_SHOWN)
-    logs = [
-        (q / p * q - e) * half - math.log(p) / 2
-        for p, q, e in zip(precision, pull, misfit, strict=True)
+def _solved(precision: tuple[int, ...], pull: tuple[int, ...], misfit: tuple[int, ...]) -> Cells:
+    fits = [q / p * q - e for p, q, e in zip(precision, pull, misfit, strict=True)]
+    top, half = max(fits), math.ldexp(0.5, -_SHOWN)
+    weights = [
+        math.exp((f - top) * half) / math.sqrt(p) for f, p in zip(fits, precision, strict=True)
     ]
-    top = max(logs)
-    summed = list(accumulate([math.exp(log - top) for log in logs]))
-    return Cells(logs=logs, summed=summed, precision=precision, pull=pull)
+    return Cells(summed=list(accumulate(weights)), precision=precision, pull=pull)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,25 +162,26 @@ class Drawn:
     """a^2, and s^2."""
     within: float
 
-    def reward(self, seen: Scores | None, u: float, dice: Random) -> float:
-        """What a child may bring next; without observations, what a new one may. The smaller u,
-        the farther out it may be (Box and Muller).
+    def reward(self, seen: Scores | None, u: float) -> float:
+        """What a child may bring next; without observations, what a new one may. Exceeded with
+        probability `u`.
         """
         n, mean = (0, 0.0) if seen is None else (seen.n, seen.mean)
         share = self.between / (n * self.between + self.within)
         location = self.mu + n * share * (mean - self.mu)
-        variance = self.within * (1 + share)
-        return location + math.cos(math.tau * dice.random()) * math.sqrt(variance * normal_square(u))
+        return location - math.sqrt(self.within * (1 + share)) * _QUANTILE(u)
 
     def reach(self, kind: int) -> Similar:
         """Of a class of `count_class`."""
         least, most = fewest(kind), max(fewest(kind), fewest(kind + 1) - 1)
         share = self.between / (least * self.between + self.within)
+        other = self.between / (most * self.between + self.within)
         return Similar(
             mu=self.mu,
             low=least * share,
-            high=most * self.between / (most * self.between + self.within),
+            high=most * other,
             scale=math.sqrt(self.within * (1 + share)),
+            least=math.sqrt(self.within * (1 + other)),
         )
 
 
@@ -181,9 +193,12 @@ class Similar:
     low: float
     high: float
     scale: float
+    least: float
+    """The smallest scale."""
 
     def location(self, key: float) -> float:
         return self.mu + (self.high if key > self.mu else self.low) * (key - self.mu)
 
-    def radius(self, u: float) -> float:
-        return math.sqrt(normal_square(u))
+    def offset(self, u: float) -> float:
+        above = -_QUANTILE(u)
+        return above * (self.scale if above > 0 else self.least)

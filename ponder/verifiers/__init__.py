@@ -28,6 +28,7 @@ from ponder.verifiers.potentials.named import (
 from ponder.verifiers.potentials.predicate import Predicate
 from ponder.verifiers.restart import platt
 from ponder.verifiers.sameness import mark, plain
+from ponder.verifiers.shadows import Shadow, ShadowJudge
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
 from ponder.verifiers.steps import StepVerifier
 from ponder.verifiers.stepwise import MOST_STEPS, Stepwise
@@ -53,6 +54,8 @@ __all__ = [
     "Predicate",
     "Question",
     "SameJson",
+    "Shadow",
+    "ShadowJudge",
     "Shot",
     "StepVerifier",
     "StepVerifierKind",

@@ -49,7 +49,7 @@ class LabelReward:
         before = [shadow.usage for shadow in shadows]
         pairs = zip(shadows, steps, strict=True)
         taken = await phase(shown(shadow, step + self.labels.tag) for shadow, step in pairs)
-        forks = await then(taken, forked)  # so that a probe does not stay
+        forks = [forked(shadow, 1)[0] for shadow in taken]  # so that a probe does not stay
         try:
             asked = forks
             if self.labels.probe:

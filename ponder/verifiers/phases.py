@@ -54,9 +54,16 @@ async def shown(branch: Branch, text: str) -> Branch:
     return branch
 
 
-async def forked(branch: Branch) -> Branch:
-    """A fork, to be thrown away. Here, as a dead engine refuses to fork too."""
-    return branch.fork(1)[0]
+def forked(
+    branch: Branch | Unjudged, n: int, *, name: str | None = None
+) -> list[Branch | Unjudged]:
+    """Its forks, or `n` times why there are none: a dead engine refuses to fork too."""
+    if isinstance(branch, Unjudged):
+        return [branch] * n
+    try:
+        return [*branch.fork(n, name=name)]
+    except (BudgetExceeded, ModelError, ContextOverflow) as error:
+        return [error] * n
 
 
 def closed(branches: Iterable[Branch | Unjudged]) -> Usage:

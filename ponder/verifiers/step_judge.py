@@ -32,7 +32,7 @@ class StepJudge:
         before = [shadow.usage for shadow in shadows]
         pairs = zip(shadows, steps, strict=True)
         taken = await phase(shown(shadow, step) for shadow, step in pairs)
-        forks = await then(taken, forked)
+        forks = [forked(shadow, 1)[0] for shadow in taken]
         try:
             asked = await then(forks, lambda fork: shown(fork, STEP))
             said = await then(asked, lambda fork: fork.extend(RATING))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from guessing import guesses, shuffled
+from guessing import Dying, guesses, shuffled
 from opinions import wise
 
 from ponder.orchestrator import (
@@ -187,22 +187,6 @@ def test_wrong_settings_are_refused_by_name() -> None:
 def test_judges_are_written_and_read_back(name: str) -> None:
     strategy = sample(2) | JUDGED[name] | vote("judge")
     assert from_yaml(to_yaml(strategy)) == strategy
-
-
-class Dying(ScriptedEngine):
-    """Answers so many calls, and then no more."""
-
-    left = 0
-
-    def check_open(self) -> None:
-        if self.left < 0:
-            raise ModelError("the machine is gone")
-
-    async def pause(self, path: BranchPath, tokens: int) -> None:
-        await super().pause(path, tokens)
-        self.left -= 1
-        if self.left < 0:
-            raise ModelError("the machine is gone")
 
 
 @pytest.mark.parametrize("left", [0, 1])

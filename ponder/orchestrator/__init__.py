@@ -32,7 +32,7 @@ from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, Whe
 from ponder.orchestrator.forms import read_schema
 from ponder.orchestrator.graphs import Edge, Graph, Node, graph
 from ponder.orchestrator.inspecting.dot import trees_dot
-from ponder.orchestrator.inspecting.judging import Judged, Tally, tallies, verdicts
+from ponder.orchestrator.inspecting.judging import Judged, Tally, verdicts
 from ponder.orchestrator.inspecting.page import trees_page, write_trees_page
 from ponder.orchestrator.inspecting.telling import trace_data, trace_table
 from ponder.orchestrator.kept import kept_candidates, kept_question
@@ -172,7 +172,6 @@ __all__ = [
     "served_strategies",
     "solve",
     "step",
-    "tallies",
     "to_data",
     "to_yaml",
     "trace_data",

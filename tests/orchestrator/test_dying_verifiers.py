@@ -18,7 +18,7 @@ from guessing import Dying, shuffled
 from test_searching import SEARCHES
 from tiny_llama import CONFIG, tiny
 
-from ponder.orchestrator import Budget, Expression, Result, Runtime, Step, beam, best, plan
+from ponder.orchestrator import Budget, Expression, Result, Runtime, Status, Step, beam, best, plan
 from ponder.orchestrator import recompute as recomputed
 from ponder.runtime import Engine, ModelError, ScriptedEngine
 from ponder.runtime.engine.engine import LocalEngine
@@ -81,6 +81,10 @@ def test_every_search_ends_with_its_best_so_far(name: str, left: int, share: flo
     assert budget or all(DEATH in failure for failure in stated(result))
     if left < 1:
         assert len(stated(result)) == len(nodes(result)) > 0
+    if budget is None:
+        assert result.status is (Status.COMPLETE if scored else Status.UNJUDGED)
+        (tally,) = result.judging
+        assert (tally.verdicts, tally.failures) == (len(nodes(result)), len(stated(result)))
 
 
 @pytest.mark.parametrize("name", SEARCHES)

@@ -23,8 +23,10 @@ from ponder.orchestrator import (
     judge,
     plan,
     recompute,
+    result_line,
     sample,
     to_yaml,
+    universal,
     vote,
 )
 from ponder.runtime import BranchPath, CapabilityError, InputError, ModelError, ScriptedEngine
@@ -205,7 +207,9 @@ def test_a_verifiers_engine_that_dies_is_a_stated_failure(name: str, left: int) 
     assert len(failures) == 6 if left == 0 else failures
     assert all("the verifier's engine failed: the machine is gone" in f for f in failures)
     assert any(e.get("error") == "ModelError" for e in events(result, "call"))
-    assert result.status is Status.COMPLETE
+    assert result.status is (Status.UNJUDGED if len(failures) == 6 else Status.COMPLETE)
+    assert [(t.verdicts, t.failures) for t in result.judging] == [(6, len(failures))]
+    assert f"{len(failures)} of 6 verdicts failed" in result_line(result)
     assert result.answer in {"1", "2", "3"}
     assert (engine.stats().branches, judges.stats().branches) == (0, 0)
     assert recompute(result.trace.events) == result.numbers
@@ -223,3 +227,16 @@ def test_every_kind_of_verifier_says_where_it_is_from() -> None:
     sources = [kind.source for kind in VERIFIERS.values()]
     sources += [kind.source for kind in STEP_VERIFIERS.values()]
     assert all(any(char.isdigit() for char in source) for source in sources)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"), [("Response 2", Status.COMPLETE), ("Who knows?", Status.UNJUDGED)]
+)
+def test_a_pick_that_names_none_is_counted_too(reply: str, status: Status) -> None:
+    def script(prompt: str) -> Mapping[str, float]:
+        return {reply: 1.0} if "Compare the final answers" in prompt else guesses(prompt)
+
+    result = run(sample(6) | universal(), ScriptedEngine(script))
+    assert result.status is status
+    assert [(t.verifier, t.verdicts) for t in result.judging] == [("universal", 1)]
+    assert (result.confidence is None) == (status is Status.UNJUDGED)

@@ -15,6 +15,7 @@ from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import Groups, group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
+from ponder.verifiers.picking import pick, pick_tokens
 from ponder.verifiers.potentials.api import Guide, Potential
 from ponder.verifiers.potentials.named import (
     Fit,
@@ -77,6 +78,8 @@ __all__ = [
     "lark",
     "mark",
     "percentile",
+    "pick",
+    "pick_tokens",
     "plain",
     "platt",
     "potential_of",

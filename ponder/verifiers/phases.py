@@ -11,8 +11,18 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TypeVar
 
-from ponder.runtime import Branch, BudgetExceeded, ContextOverflow, ModelError, Usage
-from ponder.verifiers.api import Verdict
+from ponder.runtime import (
+    Branch,
+    BranchPath,
+    BudgetExceeded,
+    ContextOverflow,
+    Engine,
+    Message,
+    ModelError,
+    Standing,
+    Usage,
+)
+from ponder.verifiers.api import Question, Verdict
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -46,6 +56,16 @@ async def then(
     past = list(before)
     gone = iter(await phase(call(each) for each in past if not isinstance(each, Unjudged)))
     return [each if isinstance(each, Unjudged) else next(gone) for each in past]
+
+
+async def shadow(
+    engine: Engine, question: Question, path: BranchPath, at: Standing | None
+) -> Branch:
+    """One that holds the conversation and the question, or stands where another stood."""
+    turns = (*question.history, Message(role="user", content=question.text))
+    if at is not None:
+        return await engine.reopen(turns, at)
+    return await engine.open(turns, path=path)
 
 
 async def shown(branch: Branch, text: str) -> Branch:

@@ -41,7 +41,7 @@ from ponder.orchestrator.naming import name_of, nodes
 from ponder.orchestrator.notation import from_data, from_yaml, load_strategy, to_data, to_yaml
 from ponder.orchestrator.operations import Operation, Parameter, operations
 from ponder.orchestrator.pictures import dot, mermaid
-from ponder.orchestrator.planning import Cost, Plan, PlannedNode, plan
+from ponder.orchestrator.planning import Cost, Plan, PlannedNode, by_role, plan
 from ponder.orchestrator.populations import (
     ParticleSettings,
     constrained,
@@ -122,6 +122,7 @@ __all__ = [
     "best",
     "best_of",
     "best_score",
+    "by_role",
     "catalogue_data",
     "catalogue_table",
     "certainty",

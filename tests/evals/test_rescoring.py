@@ -80,7 +80,10 @@ def run(out: Path, strategy: Expression, engine: Engine | None = None, **options
 
 
 def again(
-    source: Path, what: Expression | str, engine: Engine | None = None, out: Path | None = None
+    source: Path,
+    what: Expression | str,
+    engine: Engine | Mapping[str, Engine] | None = None,
+    out: Path | None = None,
 ) -> Report:
     if isinstance(what, str):
         rescoring = Rescoring.by_verifier(what)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,8 @@ from ponder.cli.options import AsJson, BaseUrl, Concurrency, Engines, Replay, We
 from ponder.cli.terminal import bar, print_report, resumable, tally, tell
 
 if TYPE_CHECKING:
-    from ponder.evals import Report, Rescoring
+    from ponder.evals import FinishedRun, Report, Rescoring
+    from ponder.runtime import Engine
 
 
 def rescore(
@@ -47,38 +49,57 @@ def rescore(
 ) -> None:
     """Judge or vote again on what an eval sampled, without drawing a token."""
     from ponder.evals import finished_run
-    from ponder.evals import rescore as rescored
-    from ponder.verifiers import MathEquivalence
 
     rescoring, label = _asked(strategy, verifier, engine or ())
     asked = asked_engines(model or "", base_url, engine, rescoring.strategy)
     if model is None and replay is None:
         del asked["policy"]  # of a replay None is its only one
-    making = kept(opening(asked, weights), None, replay)
-
-    async def work() -> Report:
-        equivalence = MathEquivalence()
-        try:
-            async with engines(asked, making) as judging:
-                with bar("rescoring", len(found.records)) as advance:
-                    return await rescored(
-                        found,
-                        rescoring,
-                        label=label,
-                        equivalence=equivalence,
-                        engine=judging,
-                        concurrency=concurrency,
-                        out=out,
-                        on_progress=tally("rescoring", advance),
-                    )
-        finally:
-            await equivalence.close()
 
     with finished_run(run) as found, resumable(out):
         if found.torn:
             tell(f"{run}: the last record is cut short and left out; its eval can go on from there")
-        report = asyncio.run(work())
+        report = asyncio.run(
+            _judged(
+                found,
+                rescoring,
+                label,
+                judging=engines(asked, kept(opening(asked, weights), None, replay)),
+                concurrency=concurrency,
+                out=out,
+            )
+        )
     print_report(report, as_json)
+
+
+async def _judged(
+    found: FinishedRun,
+    rescoring: Rescoring,
+    label: str,
+    *,
+    judging: AbstractAsyncContextManager[Mapping[str, Engine]],
+    concurrency: int,
+    out: Path | None,
+) -> Report:
+    """The run's samples judged again, under a bar."""
+    from ponder.evals import rescore as rescored
+    from ponder.verifiers import MathEquivalence
+
+    equivalence = MathEquivalence()
+    try:
+        async with judging as asked:
+            with bar("rescoring", len(found.records)) as advance:
+                return await rescored(
+                    found,
+                    rescoring,
+                    label=label,
+                    equivalence=equivalence,
+                    engine=asked,
+                    concurrency=concurrency,
+                    out=out,
+                    on_progress=tally("rescoring", advance),
+                )
+    finally:
+        await equivalence.close()
 
 
 def _asked(

@@ -4,6 +4,7 @@ states and logits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -128,14 +129,12 @@ def _read(values: Tensor, rows: Sequence[_Row]) -> None:
 
 
 def _show(logits: Tensor, rows: Sequence[_Row]) -> None:
-    own = logits.float().cpu().clone()  # the runner writes the next step's over these
-    least, most = own.aminmax(dim=1)  # NaN comes out of both
-    finite = booleans(least.isfinite() & most.isfinite())
-    for i, row in enumerate(rows):
+    """Each row to its own caller, who may keep it; the runner writes the next step's over these."""
+    for values, row in zip(array_of(logits.float().cpu()), rows, strict=True):
         if not isinstance(row.job, Showing):
             continue
-        if finite[i]:
-            row.job.show(array_of(own[i]))
+        if math.isfinite(values.max()) and math.isfinite(values.min()):  # NaN comes out of both
+            row.job.show(values.copy())
         else:
             row.job.end(_not_finite(row.lane))
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from ponder.runtime import Branch, Finish, Sampling, Segment, Usage
 from ponder.strategies.fitting.steps import Fitting, Stood
 from ponder.strategies.search.tree import End, Grown, Node, Tree
-from ponder.verifiers import Candidate, Verdict
+from ponder.verifiers import Candidate, Shadow, Verdict
 
 
 class Limits(Protocol):
@@ -39,7 +39,7 @@ class Living:
     """What a node that may grow holds."""
 
     branch: Branch
-    shadow: Branch
+    shadow: Shadow
     """The step verifier's."""
     stood: Stood | None = None
     """Where its text stands under what it must fit."""

@@ -32,7 +32,7 @@ SEARCHES = {
     "particle_gibbs",
     "rebase",
 }
-TALKATIVE = {"judge_pairwise", "judge_pointwise"}
+TALKATIVE = {"judge_step", "judge_pairwise", "judge_pointwise"}
 NEEDED = ("prefix_continuation", "prompt_logprobs", "logprobs", "logits", "heads")
 OF_THE_SCRIPT = {"9", "-1", "20"}
 """What the scripted model may make of it."""

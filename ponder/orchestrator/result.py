@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -86,11 +86,11 @@ class Result:
     judging: tuple[Tally, ...]
     seed: int
     """Give it again to run again."""
-    candidates: tuple[Attempt, ...]
+    candidates: tuple[Attempt, ...] = field(repr=False)
     """In the order of their nodes and indices."""
     chosen: tuple[str, int] | None
     """(source, index) of the candidate the answer is read from."""
-    trace: Trace
+    trace: Trace = field(repr=False)
 
     @property
     def text(self) -> str:

@@ -37,7 +37,9 @@ class TreeSearch(Method[State], Generic[State]):
     the path as one step).
     """
     temperature: float = 0.8
+    """0 takes the likeliest token."""
     top_p: float = 1.0
+    """Draw from the likeliest tokens that make up this share; 1 is all."""
     step_stop: tuple[str, ...] = ("\n\n",)
     """Strings that end a step; none ends steps by `step_tokens` alone."""
     step_tokens: int = 256

@@ -16,10 +16,10 @@ from ponder.runtime.engine.jobs import Decode, Job, Showing
 from ponder.runtime.engine.lane import Lane, Share
 from ponder.runtime.engine.readings import Reading, StateReading
 from ponder.runtime.errors import InputError, ModelError
-from ponder.runtime.kernels.arrays import array_of, booleans, tensor_of
+from ponder.runtime.kernels.arrays import array_of, booleans
 from ponder.runtime.runners.api import Runner, Work
 from ponder.runtime.runners.confidence import confidences
-from ponder.runtime.runners.sampler import NOT_FINITE, Draw, Rule, bars
+from ponder.runtime.runners.sampler import NOT_FINITE, Draw, Rule
 from ponder.runtime.seeds import uniform
 from ponder.runtime.values import Finish
 
@@ -103,14 +103,14 @@ def _rule(job: Decode) -> Rule | None:
     if job.follower is None:
         return job.rule
     try:
-        marks = job.follower.allowed()
+        allowed = job.follower.allowed()
     except InputError as error:
         job.end(error)
         return None
-    if not marks.any():
+    if not allowed.any():
         job.close(Finish.STOP)
         return None
-    return replace(job.rule, bars=bars(tensor_of(marks)))
+    return replace(job.rule, allowed=allowed)
 
 
 def _pick(hidden: Tensor, rows: Sequence[_Row]) -> Tensor:

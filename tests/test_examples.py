@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ponder.orchestrator import PRESETS, check, load_strategy
+from ponder.orchestrator import PRESETS, catalogue_data, check, load_strategy
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -62,6 +62,35 @@ def test_sums_are_right() -> None:
     assert sum(map(int, left.split(" + "))) == int(right)
 
 
+def test_rewards_from_an_endpoint_choose_what_is_right() -> None:
+    lines = run("reward_models.py").splitlines()
+    assert lines == ["outcome 42 0.9 complete", "process 42 0.9 complete"]
+
+
+def test_everything_that_is_listed_is_in_an_example() -> None:
+    """Operations, and judges but for those that differ from one by prompt or head alone."""
+    texts = [path.read_text() for path in EXAMPLES.glob("*.py")]
+    texts += [repr(load_strategy(str(path))) for path in EXAMPLES.glob("*.yaml")]
+    called = {name for text in texts for name in re.findall(r"\b(\w+)\(", text)}
+    named = {name for text in texts for name in re.findall(r"['\"](\w+)['\"]", text)}
+    listed = catalogue_data()
+    judges = {*listed["verifiers"], *listed["step_verifiers"]}
+    alike = {"bradley_terry_reward", "judge_rationales", "qwen_process_reward", "math_shepherd"}
+    inside = {"restart", "indifferent"}  # of adaptive_best_of and pruned, and of constrained
+    assert called >= set(listed["operations"]) - {"route"}  # it is read as a chain of `when`
+    assert "route:" in (EXAMPLES / "route.yaml").read_text()
+    assert named >= judges - alike - inside
+
+
+def test_everything_that_is_listed_is_explained() -> None:
+    for name, operation in catalogue_data()["operations"].items():
+        assert operation["description"], name
+        assert operation["source"], name
+        assert operation["gives"], name
+        told = [parameter["name"] for parameter in operation["parameters"] if parameter["meaning"]]
+        assert told == [parameter["name"] for parameter in operation["parameters"]], name
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.name)
 def test_strategies_in_files_can_run(path: Path) -> None:
     check(load_strategy(str(path)))
@@ -77,6 +106,7 @@ def test_every_example_is_here() -> None:
     assert scripts == {
         "custom_predicate.py",
         "quickstart.py",
+        "reward_models.py",
         "structured_answer.py",
         "text_to_sql.py",
         "three_strategies.py",

@@ -32,7 +32,7 @@ SEARCHES = {
     "particle_gibbs",
     "rebase",
 }
-TALKATIVE = {"judge_pairwise", "judge_pointwise"}
+TALKATIVE = {"judge_step", "judge_pairwise", "judge_pointwise"}
 NEEDED = ("prefix_continuation", "prompt_logprobs", "logprobs", "logits", "heads")
 OF_THE_SCRIPT = {"9", "-1", "20"}
 """What the scripted model may make of it."""
@@ -97,7 +97,9 @@ def test_an_example_answers(named: tuple[str, Engine], path: Path) -> None:
         refused(str(refusal), name, engine)
         return
     result = solve(QUESTION, strategy, engine=engine, seed=3)
-    assert result.status is Status.COMPLETE
+    # Judgements in words are the script's sums, or a small model's rambling.
+    silent = any(tally.failures == tally.verdicts for tally in result.judging)
+    assert result.status is (Status.UNJUDGED if silent else Status.COMPLETE)
     assert result.answer
     if name.endswith("scripted"):
         assert result.answer in OF_THE_SCRIPT

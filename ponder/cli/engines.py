@@ -148,7 +148,7 @@ def kept(opening: Opening, record: Path | None, replay: Path | None) -> Opening:
     if record is not None and replay is not None:
         raise InputError("--record and --replay are given; a replay has nothing new to record")
     if replay is not None:
-        return lambda one: ReplayEngine(replay, model=one.label)
+        return lambda one: ReplayEngine(replay, model=one.label or None)
     if record is not None:
         return lambda one: RecordingEngine(opening(one), record, model=one.label)
     return opening

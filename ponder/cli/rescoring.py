@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ponder.cli.options import AsJson, Concurrency, Replay
+from ponder.cli.engines import asked_engines, engines, kept, opening
+from ponder.cli.options import AsJson, BaseUrl, Concurrency, Engines, Replay, Weights
 from ponder.cli.terminal import bar, print_report, resumable, tally, tell
 
 if TYPE_CHECKING:
-    from ponder.evals import Report, Rescoring
+    from ponder.evals import FinishedRun, Report, Rescoring
     from ponder.runtime import Engine
-    from ponder.verifiers import Equivalence
 
 
 def rescore(
@@ -35,59 +35,79 @@ def rescore(
     ] = None,
     replay: Replay = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Which of the replay's, if it has several.")
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Whom verifiers ask; which of the replay's, if it has several."
+        ),
     ] = None,
+    engine: Engines = None,
+    weights: Weights = "float32",
+    base_url: BaseUrl = None,
     out: Annotated[Path | None, typer.Option(help="Keep the new records and traces here.")] = None,
     concurrency: Concurrency = 64,
     as_json: AsJson = False,
 ) -> None:
     """Judge or vote again on what an eval sampled, without drawing a token."""
     from ponder.evals import finished_run
+
+    rescoring, label = _asked(strategy, verifier, engine or ())
+    asked = asked_engines(model or "", base_url, engine, rescoring.strategy)
+    if model is None and replay is None:
+        del asked["policy"]  # of a replay None is its only one
+
+    with finished_run(run) as found, resumable(out):
+        if found.torn:
+            tell(f"{run}: the last record is cut short and left out; its eval can go on from there")
+        report = asyncio.run(
+            _judged(
+                found,
+                rescoring,
+                label,
+                judging=engines(asked, kept(opening(asked, weights), None, replay)),
+                concurrency=concurrency,
+                out=out,
+            )
+        )
+    print_report(report, as_json)
+
+
+async def _judged(
+    found: FinishedRun,
+    rescoring: Rescoring,
+    label: str,
+    *,
+    judging: AbstractAsyncContextManager[Mapping[str, Engine]],
+    concurrency: int,
+    out: Path | None,
+) -> Report:
+    """The run's samples judged again, under a bar."""
     from ponder.evals import rescore as rescored
+    from ponder.verifiers import MathEquivalence
 
-    rescoring, label = _asked(strategy, verifier)
-
-    async def work() -> Report:
-        async with _judging(replay, model) as (engine, equivalence):
+    equivalence = MathEquivalence()
+    try:
+        async with judging as asked:
             with bar("rescoring", len(found.records)) as advance:
                 return await rescored(
                     found,
                     rescoring,
                     label=label,
                     equivalence=equivalence,
-                    engine=engine,
+                    engine=asked,
                     concurrency=concurrency,
                     out=out,
                     on_progress=tally("rescoring", advance),
                 )
-
-    with finished_run(run) as found, resumable(out):
-        if found.torn:
-            tell(f"{run}: the last record is cut short and left out; its eval can go on from there")
-        report = asyncio.run(work())
-    print_report(report, as_json)
-
-
-@asynccontextmanager
-async def _judging(
-    replay: Path | None, model: str | None
-) -> AsyncGenerator[tuple[Engine | None, Equivalence]]:
-    """What judges ask; closed in the end."""
-    from ponder.runtime import ReplayEngine
-    from ponder.verifiers import MathEquivalence
-
-    engine = ReplayEngine(replay, model=model) if replay else None
-    equivalence = MathEquivalence()
-    try:
-        yield engine, equivalence
     finally:
         await equivalence.close()
-        if engine is not None:
-            await engine.close()
 
 
-def _asked(strategy: str | None, verifier: str | None) -> tuple[Rescoring, str]:
-    """What is done with the samples, and what it is called."""
+def _asked(
+    strategy: str | None, verifier: str | None, given: Sequence[str]
+) -> tuple[Rescoring, str]:
+    """What is done with the samples, and what it is called. A verifier asks the one engine that is
+    given.
+    """
     from ponder.evals import Rescoring
     from ponder.orchestrator import load_strategy
     from ponder.runtime import InputError
@@ -95,5 +115,8 @@ def _asked(strategy: str | None, verifier: str | None) -> tuple[Rescoring, str]:
     if strategy is not None and verifier is None:
         return Rescoring.by_strategy(load_strategy(strategy)), strategy
     if verifier is not None and strategy is None:
-        return Rescoring.by_verifier(verifier), f"best by {verifier}"
+        if len(given) > 1:
+            raise InputError(f"--verifier {verifier} asks one engine, not {len(given)}")
+        role = given[0].partition("=")[0].strip() if given else "policy"
+        return Rescoring.by_verifier(verifier, engine=role), f"best by {verifier}"
     raise InputError("give either --strategy or --verifier: what is to be done with the samples")

@@ -7,7 +7,7 @@ than a step asks for, it gets the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from ponder.orchestrator import (
     Runtime,
     Step,
     best,
+    by_role,
     check,
     judge,
     name_of,
@@ -62,9 +63,10 @@ class Rescoring:
         return cls(strategy=whole, every=False)
 
     @classmethod
-    def by_verifier(cls, verifier: str) -> Rescoring:
-        """The best of all samples, by that verifier."""
-        return cls(strategy=check(sample(1) | judge(verifier) | best()), every=True)
+    def by_verifier(cls, verifier: str, *, engine: str = "policy") -> Rescoring:
+        """The best of all samples, by that verifier, which asks the engine of this role."""
+        judged = sample(1) | judge(verifier, engine=engine)
+        return cls(strategy=check(judged | best()), every=True)
 
     def of(self, candidates: Sequence[Candidate]) -> Expression:
         """The strategy with these samples in it.
@@ -112,7 +114,7 @@ async def rescore(
     *,
     label: str,
     equivalence: Equivalence,
-    engine: Engine | None = None,
+    engine: Engine | Mapping[str, Engine] | None = None,
     concurrency: int = 64,
     out: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -124,20 +126,22 @@ async def rescore(
         rescoring: what is done with them.
         label: what the report calls it.
         equivalence: says which answers are the same.
-        engine: what verifiers ask; None refuses those that ask one.
+        engine: what verifiers ask, one or several by role; without a policy those that ask it are
+            refused.
         concurrency: questions, and engine calls, under way at once.
         out: directory that keeps the new records and traces; None keeps nothing.
         on_progress: called after each record.
 
     Raises:
-        InputError: a question has too few samples, a step asks an engine and there is none, or a
+        InputError: a question has too few samples, a step asks an engine that is not there, or a
             trace is missing or damaged; nothing was judged then.
         NotRecorded: `engine` is a replay without a call that a verifier makes.
     """
-    runtime = Runtime(
-        engine or silent_engine(run), equivalence=equivalence, concurrency=concurrency
-    )
-    _check(run, rescoring, runtime, silent=engine is None)
+    given = by_role(engine) if engine is not None else {}
+    silent = "policy" not in given
+    engines = {"policy": silent_engine(run), **given} if silent else given
+    runtime = Runtime(engines, equivalence=equivalence, concurrency=concurrency)
+    _check(run, rescoring, runtime, silent=silent)
     task, examples = find_task(str(run.settings["task"])), [_example(r) for r in run.records]
     with ExitStack() as held:
         settings = _settings(run, rescoring, runtime)
@@ -185,11 +189,16 @@ def _check_calls(
     costs = {node.name: node.cost for node in plan(served, runtime.engines).nodes}
     for step in nodes(rescoring.strategy):
         calls = costs[name_of(step)].calls
-        if silent and calls:
+        if silent and calls and _asks_policy(step):
             raise InputError(
                 f"`{step!r}` asks a model, up to {calls} times a question, and there is none; give "
-                "--replay FILE with these calls, or a verifier that asks none, such as 'likelihood'"
+                "--replay FILE with these calls, or --model, or a verifier that asks none, such as "
+                "'likelihood'"
             )
+
+
+def _asks_policy(node: Expression) -> bool:
+    return isinstance(node, Step) and "policy" in node.strategy.needs()
 
 
 def _example(record: Record) -> Example:

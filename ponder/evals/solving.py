@@ -22,7 +22,6 @@ from ponder.orchestrator import (
     Result,
     Runtime,
     Status,
-    tallies,
     to_yaml,
     verdicts,
 )
@@ -75,7 +74,7 @@ def attempt_of(result: Result) -> Attempt:
         scores=_scores(result),
         asked=tuple(
             Asked(verifier=t.verifier, verdicts=t.verdicts, failures=t.failures)
-            for t in tallies(result.trace)
+            for t in result.judging
         ),
     )
 

@@ -32,7 +32,7 @@ from ponder.orchestrator.expression import Expression, Parallel, Pipe, Step, Whe
 from ponder.orchestrator.forms import read_schema
 from ponder.orchestrator.graphs import Edge, Graph, Node, graph
 from ponder.orchestrator.inspecting.dot import trees_dot
-from ponder.orchestrator.inspecting.judging import Judged, Tally, tallies, verdicts
+from ponder.orchestrator.inspecting.judging import Judged, Tally, verdicts
 from ponder.orchestrator.inspecting.page import trees_page, write_trees_page
 from ponder.orchestrator.inspecting.telling import trace_data, trace_table
 from ponder.orchestrator.kept import kept_candidates, kept_question
@@ -41,7 +41,7 @@ from ponder.orchestrator.naming import name_of, nodes
 from ponder.orchestrator.notation import from_data, from_yaml, load_strategy, to_data, to_yaml
 from ponder.orchestrator.operations import Operation, Parameter, operations
 from ponder.orchestrator.pictures import dot, mermaid
-from ponder.orchestrator.planning import Cost, Plan, PlannedNode, plan
+from ponder.orchestrator.planning import Cost, Plan, PlannedNode, by_role, plan
 from ponder.orchestrator.populations import (
     ParticleSettings,
     constrained,
@@ -122,6 +122,7 @@ __all__ = [
     "best",
     "best_of",
     "best_score",
+    "by_role",
     "catalogue_data",
     "catalogue_table",
     "certainty",
@@ -172,7 +173,6 @@ __all__ = [
     "served_strategies",
     "solve",
     "step",
-    "tallies",
     "to_data",
     "to_yaml",
     "trace_data",

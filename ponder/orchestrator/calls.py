@@ -119,6 +119,27 @@ class Call:
         self.meter.recorder.call(self.account.node, self.path, self.sequence, event)
 
 
+class Turn:
+    """A place among the calls that run at once, which may be left before the call's end."""
+
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
+        self._held = False
+
+    async def __aenter__(self) -> None:
+        await self._slots.acquire()
+        self._held = True
+
+    async def __aexit__(self, *error: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Again is no harm."""
+        if self._held:
+            self._held = False
+            self._slots.release()
+
+
 @asynccontextmanager
 async def time_limit(seconds: float | None, now: float) -> AsyncGenerator[None]:
     """For calls that take no deadline themselves: the budget's time, turned into its error."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Protocol
 
 from ponder.orchestrator.calls import (
     Call,
     Meter,
+    Turn,
     cut,
     limited,
     number,
@@ -30,6 +31,7 @@ from ponder.runtime import (
     Logits,
     Pooling,
     Prompt,
+    Row,
     Sampling,
     Scored,
     Segment,
@@ -113,7 +115,7 @@ class MeteredBranch(Leaving):
     ) -> AsyncIterator[Delta]:
         call = self._call("extend")
         grant, room = await call.room(params.max_tokens, self._inner.resent)
-        async with self._paid(call, grant, paced=True) as told:
+        async with self._paid(call, grant, nullcontext()) as told:
             last: Delta | None = None
             until = self._home.deadline(deadline)
             pieces = self._inner.stream(limited(params, room), deadline=until)
@@ -131,8 +133,14 @@ class MeteredBranch(Leaving):
     async def draw(self, choose: Choose) -> Segment:
         call = self._call("extend")
         grant = await call.reserve(self._inner.resent + 1, least=self._inner.resent + 1)
-        async with self._paid(call, grant) as told:
-            segment = await self._inner.draw(choose)
+        turn = Turn(self._home.meter.slots)
+
+        async def thinking(row: Row) -> int | None:
+            turn.leave()  # who picks may call models too, and with one slot would wait for itself
+            return await choose(row)
+
+        async with self._paid(call, grant, turn) as told:
+            segment = await self._inner.draw(thinking)
             told.update(said(segment))
         return segment
 
@@ -213,12 +221,12 @@ class MeteredBranch(Leaving):
 
     @asynccontextmanager
     async def _paid(
-        self, call: Call, grant: Grant, *, paced: bool = False
+        self, call: Call, grant: Grant, turn: AbstractAsyncContextManager[object] | None = None
     ) -> AsyncGenerator[dict[str, Any]]:
         """Wait for a turn; settle and record what happens inside. Without a turn it is free."""
         before, told, begun = self._inner.usage, dict[str, Any](), False
         try:
-            async with nullcontext() if paced else self._home.meter.slots:
+            async with turn or self._home.meter.slots:
                 call.check_time(self._home.clock())
                 begun = True
                 yield told

@@ -25,6 +25,7 @@ class ParticleSettings(SearchSettings, total=False):
     finished: str
     proposal: str
     most_checks: int | None
+    ahead: int
 
 
 class FittingSettings(ParticleSettings, total=False):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ponder.orchestrator.inspecting.judging import Tally
 from ponder.orchestrator.trace import Trace
 from ponder.runtime import InputError, Usage
 from ponder.verifiers import Candidate
@@ -23,6 +24,10 @@ class Status(Enum):
     """The budget cut something short: the answer is the best so far, or None."""
     UNSATISFIED = "unsatisfied"
     """Nothing that was drawn fits what the text must fit, so there is no answer."""
+    UNJUDGED = "unjudged"
+    """A verifier that was asked gave no verdict at all, so what it was to decide was decided
+    without it: the answer may be any of those that were drawn.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,10 @@ class Numbers:
     """Decodes and scorings."""
     seconds: float
     """On the engine's clock, from the start to the last event."""
+    judging: tuple[Tally, ...]
+    """How often each verifier was asked, and how often it failed; those that were not are not
+    here.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +83,14 @@ class Result:
     usage: Spending
     calls: int
     seconds: float
+    judging: tuple[Tally, ...]
     seed: int
     """Give it again to run again."""
-    candidates: tuple[Attempt, ...]
+    candidates: tuple[Attempt, ...] = field(repr=False)
     """In the order of their nodes and indices."""
     chosen: tuple[str, int] | None
     """(source, index) of the candidate the answer is read from."""
-    trace: Trace
+    trace: Trace = field(repr=False)
 
     @property
     def text(self) -> str:
@@ -127,4 +137,5 @@ class Result:
             usage=self.usage,
             calls=self.calls,
             seconds=self.seconds,
+            judging=self.judging,
         )

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from ponder.orchestrator.budget import Budget
 from ponder.orchestrator.context import Run
 from ponder.orchestrator.expression import Expression
+from ponder.orchestrator.inspecting.judging import tallies
 from ponder.orchestrator.kept import FORMAT, candidate_data
 from ponder.orchestrator.notation import to_yaml
 from ponder.orchestrator.recount import status_of
@@ -26,13 +27,15 @@ def summary(run: Run, strategy: Expression, budget: Budget) -> Result:
         Attempt(candidate=c, answer=answer_of(run.question, c)) for c in run.candidates()
     )
     policy, verifier = ledger.total("policy"), ledger.total("verifier")
+    text, judging = answer.text if answer else None, tallies(events)
     numbers = Numbers(
-        answer=answer.text if answer else None,
+        answer=text,
         confidence=answer.confidence if answer else None,
-        status=status_of(events, answer.text if answer else None),
+        status=status_of(events, text, judging),
         usage=Spending(policy=policy.usage, verifier=verifier.usage),
         calls=policy.calls + verifier.calls,
         seconds=recorder.last,
+        judging=judging,
     )
     return Result(
         answer=numbers.answer,
@@ -41,6 +44,7 @@ def summary(run: Run, strategy: Expression, budget: Budget) -> Result:
         usage=numbers.usage,
         calls=numbers.calls,
         seconds=numbers.seconds,
+        judging=numbers.judging,
         seed=run.seed,
         candidates=attempts,
         chosen=answer.chosen if answer else None,

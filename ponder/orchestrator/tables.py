@@ -65,6 +65,10 @@ def result_data(result: Result) -> dict[str, Any]:
         "cached": total.cached,
         "calls": result.calls,
         "seconds": result.seconds,
+        "verifiers": {
+            tally.verifier: {"verdicts": tally.verdicts, "failures": tally.failures}
+            for tally in result.judging
+        },
         "seed": result.seed,
     }
 
@@ -76,7 +80,12 @@ def result_line(result: Result) -> str:
         share = f"confidence {result.confidence:.0%}"
     if result.status is Status.UNSATISFIED:
         share = f"no text fits; the longest beginning of one: {result.farthest!r}"
+    failed = "".join(
+        f"; {t.verifier}: {t.failures:,} of {t.verdicts:,} verdicts failed"
+        for t in result.judging
+        if t.failures
+    )
     return (
         f"{share}, {result.status.value}: {result.usage.tokens:,} tokens in {result.calls} calls, "
-        f"{result.seconds:.1f} s, seed {result.seed}"
+        f"{result.seconds:.1f} s, seed {result.seed}{failed}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from operator import index
 from typing import TYPE_CHECKING, TypeAlias
 
 from ponder.runtime.errors import InputError
@@ -33,8 +34,7 @@ def picked(
     if token is None:
         looked = Usage(scored=1)
         return Segment(text="", tokens=(), logprobs=(), finish=Finish.STOP, usage=looked)
-    if not 0 <= token < len(row):
-        raise InputError(f"token {token!r} was picked; the model's ids are 0 to {len(row) - 1}")
+    token = _plain(token, len(row))
     over = token in ends
     return Segment(
         text="" if over else spell([token]),
@@ -45,10 +45,23 @@ def picked(
     )
 
 
+def _plain(token: int, size: int) -> int:
+    """The id as Python's own number, where numpy's came: journals go into JSON."""
+    try:
+        plain = index(token)
+    except TypeError:
+        plain = -1
+    if not 0 <= plain < size:
+        raise InputError(f"token {token!r} was picked; the model's ids are 0 to {size - 1}")
+    return plain
+
+
 def logprob(row: Row, token: int) -> float:
     """Under the model's own distribution."""
     import numpy as np
 
     top = float(row.max())
-    mass = float(np.exp(row[row > -np.inf] - top, dtype=np.float64).sum())
+    kept = row if row.min() > -np.inf else row[row > -np.inf]  # few of many, on a script
+    shifted = kept - np.float32(top)
+    mass = float(np.exp(shifted, out=shifted).sum(dtype=np.float64))
     return min(float(row[token]) - top - math.log(mass), 0.0)

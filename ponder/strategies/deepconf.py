@@ -7,27 +7,26 @@ How it is run is `strategies.confiding`'s.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ponder.runtime import BudgetExceeded, InputError, Sampling
-from ponder.strategies.api import Bound, Context, Item, Load, Port
+from ponder.runtime import InputError, Sampling
+from ponder.strategies.api import Bound, Context, Item, Load
 from ponder.strategies.concurrency import collected
 from ponder.strategies.confiding import Confiding, Limits
-from ponder.strategies.measuring import available, check_window, needed
-from ponder.strategies.prompting import ask, held
+from ponder.strategies.drawing import Drawing
+from ponder.strategies.measuring import available, check_window
+from ponder.strategies.prompting import held
 from ponder.verifiers import WINDOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeepConf:
+class DeepConf(Drawing):
     """Draw attempts, end those that lose confidence, and stop once an answer has nearly all weight.
 
     Gives the attempts that may vote, each measured by its lowest group.
     """
 
-    takes: ClassVar[Port] = Port.QUESTION
-    gives: ClassVar[Port] = Port.CANDIDATES
     source: ClassVar[str] = "Fu et al. 2025, arXiv 2508.15260"
 
     warmup: int = 16
@@ -49,14 +48,9 @@ class DeepConf:
     parallel: int = 16
     """Attempts under way at once behind the first ones."""
     temperature: float = 0.6
+    """0 takes the likeliest token."""
     top_p: float = 0.95
-    top_k: int | None = None
-    min_p: float = 0.0
-    max_tokens: int = 512
-    """Of one attempt."""
-    stop: tuple[str, ...] = ()
-    engine: str = "policy"
-    """Role of the engine that decodes."""
+    """Draw from the likeliest tokens that make up this share; 1 is all."""
 
     def __post_init__(self) -> None:
         checks: list[tuple[str, object, bool, str]] = [
@@ -74,24 +68,12 @@ class DeepConf:
         check_window(self.window)
         self.sampling()
 
-    def sampling(self) -> Sampling:
-        return Sampling(
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            stop=self.stop,
-            confidence=self.confidence,
-        )
+    def sampling(self, temperature: float | None = None) -> Sampling:
+        return replace(Drawing.sampling(self, temperature), confidence=self.confidence)
 
     async def run(self, ctx: Context, inputs: AsyncIterator[Item]) -> AsyncIterator[Item]:
         await collected(inputs)
         engine = ctx.engine(self.engine)
-        try:
-            root = await engine.open(ask(ctx.question), path=ctx.path)
-        except BudgetExceeded:
-            return
         limits = Limits(
             warmup=self.warmup,
             most=self.most,
@@ -102,26 +84,26 @@ class DeepConf:
             parallel=self.parallel,
         )
         params = held(ctx.question, available(self.sampling(), engine))
-        confiding = Confiding(ctx, engine, root, params, limits)
-        try:
-            await confiding.draw()
-        finally:
-            confiding.close()
-            root.close()
+        async with self.root(ctx) as root:
+            if root is None:
+                return
+            confiding = Confiding(ctx, engine, root, params, limits)
+            try:
+                await confiding.draw()
+            finally:
+                confiding.close()
         for candidate in confiding.candidates():
             yield candidate
 
     def bound(self, load: Load) -> Bound:
         chunks = -(-self.max_tokens // self.chunk)
-        return Bound(
+        return replace(
+            self.drawing_bound(load, self.most),
             calls=self.warmup + (self.most - self.warmup) * chunks,
-            tokens=load.prompt_tokens + self.most * self.max_tokens,
             branches=1 + max(self.warmup, min(self.parallel, self.most - self.warmup)),
-            candidates=self.most,
-            candidate_tokens=self.max_tokens,
         )
 
     def needs(self) -> dict[str, frozenset[str]]:
         chunked = self.most > self.warmup and self.max_tokens > self.chunk
         more = frozenset({"prefix_continuation"} if chunked else ())
-        return {self.engine: needed(self.sampling()) | more}
+        return {self.engine: self.drawing_needs() | more}

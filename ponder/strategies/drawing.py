@@ -64,17 +64,25 @@ class Drawing:
         )
 
     @asynccontextmanager
-    async def forks(self, ctx: Context, n: int) -> AsyncGenerator[list[Branch]]:
-        """`n` branches that have read the prompt, closed in the end; none where the budget refused
-        to read it. The first of many draw what fewer would.
+    async def root(self, ctx: Context) -> AsyncGenerator[Branch | None]:
+        """A branch that has read the prompt, closed in the end; None where the budget refused to
+        read it.
         """
         try:
             root = await ctx.engine(self.engine).open(ask(ctx.question), path=ctx.path)
         except BudgetExceeded:
-            yield []
+            yield None
             return
         async with root:
-            branches = list(root.fork(n))
+            yield root
+
+    @asynccontextmanager
+    async def forks(self, ctx: Context, n: int) -> AsyncGenerator[list[Branch]]:
+        """`n` branches that have read the prompt, closed in the end; none where the budget refused
+        to read it. The first of many draw what fewer would.
+        """
+        async with self.root(ctx) as root:
+            branches = [] if root is None else list(root.fork(n))
             try:
                 yield branches
             finally:

@@ -22,8 +22,10 @@ def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Highest score first; unjudged and failed ones last; ties in order."""
-    return sorted(in_order(candidates), key=lambda c: (not has_score(c), -score_of(c)))
+    """Highest score first, of equal ones the highest weight; unjudged and failed ones last; ties in
+    order.
+    """
+    return sorted(in_order(candidates), key=lambda c: (not has_score(c), -score_of(c), -c.weight))
 
 
 def named(candidate: Candidate | None) -> tuple[str, int] | None:

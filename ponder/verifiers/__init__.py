@@ -15,6 +15,7 @@ from ponder.verifiers.extraction import extract
 from ponder.verifiers.grouping import Groups, group
 from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
+from ponder.verifiers.picking import pick, pick_tokens
 from ponder.verifiers.potentials.api import Guide, Potential
 from ponder.verifiers.potentials.checking import check_potential
 from ponder.verifiers.potentials.named import (
@@ -29,6 +30,7 @@ from ponder.verifiers.potentials.named import (
 from ponder.verifiers.potentials.predicate import Predicate
 from ponder.verifiers.restart import platt
 from ponder.verifiers.sameness import mark, plain
+from ponder.verifiers.shadows import Shadow, ShadowJudge
 from ponder.verifiers.step_kinds import STEP_VERIFIERS, StepVerifierKind, step_verifier_kind
 from ponder.verifiers.steps import StepVerifier
 from ponder.verifiers.stepwise import MOST_STEPS, Stepwise
@@ -54,6 +56,8 @@ __all__ = [
     "Predicate",
     "Question",
     "SameJson",
+    "Shadow",
+    "ShadowJudge",
     "Shot",
     "StepVerifier",
     "StepVerifierKind",
@@ -76,6 +80,8 @@ __all__ = [
     "lark",
     "mark",
     "percentile",
+    "pick",
+    "pick_tokens",
     "plain",
     "platt",
     "potential_of",

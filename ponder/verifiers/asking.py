@@ -5,12 +5,12 @@ fails. What cannot be read is a counted failure, never a score.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ponder.runtime import Branch, BranchPath, Engine, Prompt, Sampling, Segment, Usage
-from ponder.verifiers.phases import Unjudged, closed, phase, then, unjudged
+from ponder.verifiers.phases import Unjudged, closed, forked, phase, then, unjudged
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ async def _draw(
     wanted: Sequence[tuple[Asked[T], Replies[T], Branch]], *, temperature: float, last: bool
 ) -> list[tuple[Asked[T], Replies[T], Branch]]:
     """One reply for each, and those whose reply could not be read."""
-    forks = await _forked([root for _, _, root in wanted])
+    forks = _forked([root for _, _, root in wanted])
     jobs = [
         fork if isinstance(fork, Unjudged) else (fork, asked.tokens)
         for fork, (asked, _, _) in zip(forks, wanted, strict=True)
@@ -95,20 +95,12 @@ async def _draw(
     return unread
 
 
-async def _forked(roots: Sequence[Branch]) -> list[Branch | Unjudged]:
+def _forked(roots: Sequence[Branch]) -> list[Branch | Unjudged]:
     """A fork for each; those of one root are made together, so that they may share a request."""
     counts = Counter(map(id, roots))
     each = {id(root): root for root in roots}
-
-    async def fork(root: Branch, n: int) -> Iterator[Branch]:
-        return iter(root.fork(n))
-
-    made = dict(zip(each, await phase(fork(r, counts[i]) for i, r in each.items()), strict=True))
-    found: list[Branch | Unjudged] = []
-    for root in roots:
-        forks = made[id(root)]
-        found.append(forks if isinstance(forks, Unjudged) else next(forks))
-    return found
+    made = {i: iter(forked(root, counts[i])) for i, root in each.items()}
+    return [next(made[id(root)]) for root in roots]
 
 
 def _take(asked: Asked[T], into: Replies[T], said: Segment | Unjudged, *, last: bool) -> bool:

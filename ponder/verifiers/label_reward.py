@@ -11,9 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, Engine, Message, Scored, Standing, Usage
+from ponder.runtime import Branch, BranchPath, Engine, Scored, Standing, Usage
 from ponder.verifiers.api import Question, Verdict
-from ponder.verifiers.phases import Unjudged, closed, forked, phase, shown, then, unjudged
+from ponder.verifiers.phases import Unjudged, closed, forked, phase, shadow, shown, then, unjudged
+from ponder.verifiers.wording import SOUND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +27,7 @@ class Labels:
     """Behind the newest step when it is judged; does not stay."""
 
 
-SELF_EVALUATION = Labels(
-    good="Yes", bad="No", probe="\n\nIs every step of this solution so far correct? "
-)
+SELF_EVALUATION = Labels(good="Yes", bad="No", probe=SOUND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +39,13 @@ class LabelReward:
     labels: Labels
 
     async def open(self, question: Question, at: Standing | None = None) -> Branch:
-        turns = (*question.history, Message(role="user", content=question.text))
-        if at is not None:
-            return await self.engine.reopen(turns, at)
-        return await self.engine.open(turns, path=self.path)
+        return await shadow(self.engine, question, self.path, at)
 
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
         before = [shadow.usage for shadow in shadows]
         pairs = zip(shadows, steps, strict=True)
         taken = await phase(shown(shadow, step + self.labels.tag) for shadow, step in pairs)
-        forks = await then(taken, forked)  # so that a probe does not stay
+        forks = [forked(shadow, 1)[0] for shadow in taken]  # so that a probe does not stay
         try:
             asked = forks
             if self.labels.probe:

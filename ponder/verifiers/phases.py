@@ -11,8 +11,18 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TypeVar
 
-from ponder.runtime import Branch, BudgetExceeded, ContextOverflow, ModelError, Usage
-from ponder.verifiers.api import Verdict
+from ponder.runtime import (
+    Branch,
+    BranchPath,
+    BudgetExceeded,
+    ContextOverflow,
+    Engine,
+    Message,
+    ModelError,
+    Standing,
+    Usage,
+)
+from ponder.verifiers.api import Question, Verdict
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -48,15 +58,32 @@ async def then(
     return [each if isinstance(each, Unjudged) else next(gone) for each in past]
 
 
+async def shadow(
+    engine: Engine, question: Question, path: BranchPath, at: Standing | None
+) -> Branch:
+    """One that holds the conversation and the question, or stands where another stood."""
+    turns = (*question.history, Message(role="user", content=question.text))
+    if at is not None:
+        return await engine.reopen(turns, at)
+    return await engine.open(turns, path=path)
+
+
 async def shown(branch: Branch, text: str) -> Branch:
     """The branch, with the text behind it."""
     await branch.append(text)
     return branch
 
 
-async def forked(branch: Branch) -> Branch:
-    """A fork, to be thrown away. Here, as a dead engine refuses to fork too."""
-    return branch.fork(1)[0]
+def forked(
+    branch: Branch | Unjudged, n: int, *, name: str | None = None
+) -> list[Branch | Unjudged]:
+    """Its forks, or `n` times why there are none: a dead engine refuses to fork too."""
+    if isinstance(branch, Unjudged):
+        return [branch] * n
+    try:
+        return [*branch.fork(n, name=name)]
+    except (BudgetExceeded, ModelError, ContextOverflow) as error:
+        return [error] * n
 
 
 def closed(branches: Iterable[Branch | Unjudged]) -> Usage:

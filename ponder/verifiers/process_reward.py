@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, Engine, Message, Standing, Usage
+from ponder.runtime import Branch, BranchPath, Engine, Standing, Usage
 from ponder.verifiers.api import Question, Verdict
-from ponder.verifiers.phases import Unjudged, phase, shown, then, unjudged
+from ponder.verifiers.phases import Unjudged, phase, shadow, shown, then, unjudged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +29,7 @@ class ProcessReward:
     """
 
     async def open(self, question: Question, at: Standing | None = None) -> Branch:
-        turns = (*question.history, Message(role="user", content=question.text))
-        if at is not None:
-            return await self.engine.reopen(turns, at)
-        return await self.engine.open(turns, path=self.path)
+        return await shadow(self.engine, question, self.path, at)
 
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
         head = self.head or self.engine.capabilities.heads[0]

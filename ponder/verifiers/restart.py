@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import math
 
+from ponder.verifiers import wording
 from ponder.verifiers.label_reward import Labels
 
-RESTART = Labels(
-    good="No",
-    bad="Yes",
-    probe="\n\nWould starting again from the question do better than this? Yes or No: ",
-)
+RESTART = Labels(good="No", bad="Yes", probe=wording.RESTART)
 """Read on a fork of the attempt's own branch where that lives, else behind question and attempt."""
 
 

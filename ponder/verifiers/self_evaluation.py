@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, Engine, Message
+from ponder.runtime import Branch, BranchPath, Engine
 from ponder.verifiers.api import Candidate, Question, Verdict
 from ponder.verifiers.label_reward import verdict_of
 from ponder.verifiers.phases import Unjudged, phase, unjudged
 from ponder.verifiers.sameness import mark
+from ponder.verifiers.wording import CORRECT, about
 
 WORDS = ("Yes", "No")
 
@@ -41,14 +42,4 @@ class SelfEvaluation:
 
     async def _open(self, question: Question, candidate: Candidate) -> Branch:
         path = self.path.child(mark(candidate.text))
-        return await self.engine.open(judge_prompt(question, candidate), path=path)
-
-
-def judge_prompt(question: Question, candidate: Candidate) -> tuple[Message, ...]:
-    return (
-        Message(
-            role="user",
-            content=f"Question:\n{question.text}\n\nProposed solution:\n{candidate.text}\n\n"
-            "Is the final answer of this solution correct? Reply with Yes or No.",
-        ),
-    )
+        return await self.engine.open(about(question, [candidate.text], CORRECT), path=path)

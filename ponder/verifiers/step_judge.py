@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.runtime import Branch, BranchPath, Engine, Message, Sampling, Segment, Standing, Usage
+from ponder.runtime import Branch, BranchPath, Engine, Sampling, Segment, Standing, Usage
 from ponder.verifiers.api import Question, Verdict
-from ponder.verifiers.phases import Unjudged, closed, forked, phase, shown, then, unjudged
+from ponder.verifiers.phases import Unjudged, closed, forked, phase, shadow, shown, then, unjudged
 from ponder.verifiers.wording import STEP, read_rating
 
 RATING = Sampling(max_tokens=8, temperature=0.0, stop=("\n",))
@@ -23,16 +23,13 @@ class StepJudge:
     path: BranchPath
 
     async def open(self, question: Question, at: Standing | None = None) -> Branch:
-        turns = (*question.history, Message(role="user", content=question.text))
-        if at is not None:
-            return await self.engine.reopen(turns, at)
-        return await self.engine.open(turns, path=self.path)
+        return await shadow(self.engine, question, self.path, at)
 
     async def judge(self, shadows: Sequence[Branch], steps: Sequence[str]) -> list[Verdict]:
         before = [shadow.usage for shadow in shadows]
         pairs = zip(shadows, steps, strict=True)
         taken = await phase(shown(shadow, step) for shadow, step in pairs)
-        forks = await then(taken, forked)
+        forks = [forked(shadow, 1)[0] for shadow in taken]
         try:
             asked = await then(forks, lambda fork: shown(fork, STEP))
             said = await then(asked, lambda fork: fork.extend(RATING))

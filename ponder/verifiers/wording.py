@@ -1,4 +1,5 @@
-"""What judges are asked, and how their replies are read: one form a reply, and nothing guessed.
+"""What judges are asked, all of them, and how their replies are read: one form a reply, and nothing
+guessed.
 
 Candidates are shown without a word of who wrote them, long ones without their middle.
 """
@@ -32,6 +33,13 @@ RANKING = (
     "line of your reply is their numbers in that order, each once, with > between them, as in "
     "2 > 1 > 3, and nothing else."
 )
+PICK = (
+    "Compare the final answers of these {n} responses. Which response agrees with most of the "
+    "others? Name one, and end your reply with its number, as in\nResponse 1"
+)
+CORRECT = "Is the final answer of this solution correct? Reply with Yes or No."
+SOUND = "\n\nIs every step of this solution so far correct? "
+RESTART = "\n\nWould starting again from the question do better than this? Yes or No: "
 STEP = "\n\nHow good is the last step above, from 0 (wrong) to 10 (certainly right)? Rating:"
 
 MOST_WORDS = 640
@@ -46,26 +54,31 @@ _SCORE = re.compile(rf"^[ \t*_#>-]*score[ \t*_]*:[ \t*_]*{_NUMBER}[ \t*_.]*$", r
 _VERDICT = re.compile(r"^[ \t*_#>-]*verdict[ \t*_]*:[ \t*_]*(yes|no)[ \t*_.]*$", re.I | re.M)
 _BETTER = re.compile(r"^[ \t*_#>-]*better[ \t*_]*:[ \t*_]*([12])[ \t*_.]*$", re.I | re.M)
 _RANKING = re.compile(r"\[?\d{1,3}\]?(?:\s*>\s*\[?\d{1,3}\]?)*\.?")
+_INTEGER = re.compile(r"[0-9]+")
 _RATING = re.compile(rf"\s*{_NUMBER}\.?\s*")
 
 
-def about(question: Question, solutions: Sequence[str], request: str) -> tuple[Message, ...]:
-    """The conversation so far, then the question, its solutions and what is wanted."""
-    shown = [_shown(text) for text in solutions]
-    blocks = [f"Question:\n{question.text}"]
-    if len(shown) == 1:
-        blocks.append(f"Solution:\n---\n{shown[0]}\n---")
-    else:
-        blocks += [f"Solution {i}:\n---\n{text}\n---" for i, text in enumerate(shown, start=1)]
-    content = "\n\n".join([*blocks, request])
+def about(
+    question: Question,
+    solutions: Sequence[str],
+    request: str,
+    *,
+    name: str = "Solution",
+    longest: int = LONGEST,
+) -> tuple[Message, ...]:
+    """The conversation so far, then the question, its solutions by this name and what is wanted."""
+    shown = [shortened(text.strip(), longest) for text in solutions]
+    names = [name] if len(shown) == 1 else [f"{name} {i}" for i in range(1, len(shown) + 1)]
+    blocks = [f"{each}:\n---\n{text}\n---" for each, text in zip(names, shown, strict=True)]
+    content = "\n\n".join([f"Question:\n{question.text}", *blocks, request])
     return (*question.history, Message(role="user", content=content))
 
 
-def _shown(text: str) -> str:
-    text = text.strip()
-    if len(text) <= LONGEST:
+def shortened(text: str, most: int) -> str:
+    """Without its middle, where it is longer than `most` characters."""
+    if len(text) <= most:
         return text
-    half = (LONGEST - len(_CUT)) // 2
+    half = (most - len(_CUT)) // 2
     return f"{text[:half]}{_CUT}{text[-half:]}"
 
 
@@ -93,6 +106,18 @@ def read_ranking(reply: str, n: int) -> list[int] | None:
         return None
     order = [int(number) - 1 for number in re.findall(r"\d+", first)]
     return order if sorted(order) == list(range(n)) else None
+
+
+def read_pick(reply: str, n: int) -> tuple[int | None, str | None]:
+    """The place, from 0, that the last integer of a reply names, or why it names none of `n`."""
+    numbers = _INTEGER.findall(reply)
+    if not numbers:
+        return None, f"no number in the reply, which ends with {reply[-60:]!r}"
+    last = numbers[-1]
+    # Python refuses to read numbers of thousands of digits.
+    if len(last) > 9 or not 1 <= int(last) <= n:
+        return None, f"the reply names {last[:20]} of {n}"
+    return int(last) - 1, None
 
 
 def read_rating(reply: str) -> float | None:

@@ -80,7 +80,10 @@ def run(out: Path, strategy: Expression, engine: Engine | None = None, **options
 
 
 def again(
-    source: Path, what: Expression | str, engine: Engine | None = None, out: Path | None = None
+    source: Path,
+    what: Expression | str,
+    engine: Engine | Mapping[str, Engine] | None = None,
+    out: Path | None = None,
 ) -> Report:
     if isinstance(what, str):
         rescoring = Rescoring.by_verifier(what)
@@ -306,3 +309,18 @@ def test_what_is_no_whole_run_is_refused(copy: Path, tmp_path: Path) -> None:
     refused("no records yet")
     (copy / "records.jsonl").write_bytes(b'{"id": 3}\n')
     refused("line 1 is damaged")
+
+
+def test_another_role_is_asked_where_the_runs_own_model_is_not(tmp_path: Path) -> None:
+    run(tmp_path / "run", EIGHT | vote())
+    asked = judge("self_evaluation", engine="judge")
+    small = sample(2, temperature=1.0, max_tokens=60)
+    engine = ScriptedEngine(script, name="another")
+    report = again(tmp_path / "run", small | asked | best(), engine={"judge": engine})
+    assert report.n == len(EXAMPLES)
+    assert engine.stats().scored > 0 == engine.stats().decoded
+    assert engine.stats().branches == 0
+    with pytest.raises(InputError, match="give --replay FILE"):
+        again(tmp_path / "run", small | judge("self_evaluation") | best(), engine={"judge": engine})
+    with pytest.raises(InputError, match="role 'judge'"):
+        again(tmp_path / "run", small | asked | best())

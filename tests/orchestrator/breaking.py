@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from guessing import runtime
@@ -22,7 +23,7 @@ class Stop:
 
     after: int
     asked: int = 0
-    task: asyncio.Task[Result] | None = None
+    task: asyncio.Task[Any] | None = None  # of whatever
 
     def __call__(self, *_: object) -> None:
         self.asked += 1

@@ -59,3 +59,19 @@ class Crowded(ScriptedEngine):
         self.most = max(self.most, self.inside)
         await asyncio.sleep(0.001)
         self.inside -= 1
+
+
+class Dying(ScriptedEngine):
+    """Answers so many calls, and then no more: it opens and forks nothing either."""
+
+    left = 0
+
+    def check_open(self) -> None:
+        if self.left < 0:
+            raise ModelError("the machine is gone")
+
+    async def pause(self, path: BranchPath, tokens: int) -> None:
+        await super().pause(path, tokens)
+        self.left -= 1
+        if self.left < 0:
+            raise ModelError("the machine is gone")

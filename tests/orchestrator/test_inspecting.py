@@ -30,7 +30,6 @@ from ponder.orchestrator import (
     parallel,
     read_trace,
     sample,
-    tallies,
     trace_data,
     trace_table,
     trees_dot,
@@ -128,7 +127,7 @@ def test_verdicts_of_paths_and_of_judges() -> None:
     assert {j.verifier for j in said} == {"process_reward (steps)", "likelihood"}
     paths = [j for j in said if j.verifier == "process_reward (steps)"]
     assert [j.index for j in paths] == list(range(len(result.candidates)))
-    counts = {t.verifier: t.verdicts for t in tallies(result.trace)}
+    counts = {t.verifier: t.verdicts for t in result.judging}
     assert counts["likelihood"] == len(result.candidates)
     assert counts["process_reward (steps)"] == figures(tree_of(result)).judged
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from guessing import guesses, shuffled
+from guessing import Dying, guesses, shuffled
 from opinions import wise
 
 from ponder.orchestrator import (
@@ -23,8 +23,10 @@ from ponder.orchestrator import (
     judge,
     plan,
     recompute,
+    result_line,
     sample,
     to_yaml,
+    universal,
     vote,
 )
 from ponder.runtime import BranchPath, CapabilityError, InputError, ModelError, ScriptedEngine
@@ -189,22 +191,6 @@ def test_judges_are_written_and_read_back(name: str) -> None:
     assert from_yaml(to_yaml(strategy)) == strategy
 
 
-class Dying(ScriptedEngine):
-    """Answers so many calls, and then no more."""
-
-    left = 0
-
-    def check_open(self) -> None:
-        if self.left < 0:
-            raise ModelError("the machine is gone")
-
-    async def pause(self, path: BranchPath, tokens: int) -> None:
-        await super().pause(path, tokens)
-        self.left -= 1
-        if self.left < 0:
-            raise ModelError("the machine is gone")
-
-
 @pytest.mark.parametrize("left", [0, 1])
 @pytest.mark.parametrize("name", sorted(set(JUDGED) - FREE))
 def test_a_verifiers_engine_that_dies_is_a_stated_failure(name: str, left: int) -> None:
@@ -221,7 +207,9 @@ def test_a_verifiers_engine_that_dies_is_a_stated_failure(name: str, left: int) 
     assert len(failures) == 6 if left == 0 else failures
     assert all("the verifier's engine failed: the machine is gone" in f for f in failures)
     assert any(e.get("error") == "ModelError" for e in events(result, "call"))
-    assert result.status is Status.COMPLETE
+    assert result.status is (Status.UNJUDGED if len(failures) == 6 else Status.COMPLETE)
+    assert [(t.verdicts, t.failures) for t in result.judging] == [(6, len(failures))]
+    assert f"{len(failures)} of 6 verdicts failed" in result_line(result)
     assert result.answer in {"1", "2", "3"}
     assert (engine.stats().branches, judges.stats().branches) == (0, 0)
     assert recompute(result.trace.events) == result.numbers
@@ -239,3 +227,16 @@ def test_every_kind_of_verifier_says_where_it_is_from() -> None:
     sources = [kind.source for kind in VERIFIERS.values()]
     sources += [kind.source for kind in STEP_VERIFIERS.values()]
     assert all(any(char.isdigit() for char in source) for source in sources)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"), [("Response 2", Status.COMPLETE), ("Who knows?", Status.UNJUDGED)]
+)
+def test_a_pick_that_names_none_is_counted_too(reply: str, status: Status) -> None:
+    def script(prompt: str) -> Mapping[str, float]:
+        return {reply: 1.0} if "Compare the final answers" in prompt else guesses(prompt)
+
+    result = run(sample(6) | universal(), ScriptedEngine(script))
+    assert result.status is status
+    assert [(t.verifier, t.verdicts) for t in result.judging] == [("universal", 1)]
+    assert (result.confidence is None) == (status is Status.UNJUDGED)

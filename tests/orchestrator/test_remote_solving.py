@@ -102,7 +102,7 @@ def test_judges_in_words_run_too_and_fail_in_words(server: Server, kind: str) ->
     verdicts = [e for e in result.trace.events if e["event"] == "verdict"]
     assert [e["score"] for e in verdicts] == [None] * 3
     assert all("in two replies" in e["failure"] for e in verdicts)
-    assert (result.answer, result.status) == ("9", Status.COMPLETE)
+    assert (result.answer, result.status) == ("9", Status.UNJUDGED)
     shared = {body.get("n") for body in server.requests[1:]}
     assert shared == ({4} if kind == "judge_rationales" else {None})
 

@@ -146,7 +146,8 @@ def test_a_broken_endpoint_is_stated_and_the_run_goes_on(name: str, fault: str) 
     assert all("the verifier's engine failed" in e["failure"] for e in told)
     failed = [e for e in result.trace.events if e["event"] == "call" and "error" in e]
     assert {(e["error"], e["purpose"]) for e in failed} == {("EndpointError", "verifier")}
-    assert (result.status, result.confidence) == (Status.COMPLETE, None)
+    assert (result.status, result.confidence) == (Status.UNJUDGED, None)
+    assert [tally.failures for tally in result.judging] == [len(told)]
 
 
 class Mortal(RewardServer):

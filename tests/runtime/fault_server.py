@@ -217,7 +217,10 @@ def running(server: Running) -> Iterator[Running]:
             await stopped.wait()
             for writer in list(server.writers):
                 writer.transport.abort()
-            await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for outcome in await asyncio.gather(*left, return_exceptions=True):
+                if isinstance(outcome, Exception):  # a hanging answer ends as cancelled: no fault
+                    raise outcome
 
     stopped = asyncio.Event()
     thread = threading.Thread(target=loop.run_until_complete, args=(main(),))

@@ -71,7 +71,7 @@ def test_exactly_those_tokens_are_allowed_that_something_goes_on_with(
     follower = Vocabulary(spellings, frozenset([end]), size).follow(of(words), [])
     said = ""
     for _ in range(8):
-        marks = numpy.flatnonzero(follower.allowed()).tolist()
+        marks = numpy.flatnonzero(follower.marks()).tolist()
         fitting = [
             i for i, t in enumerate(spelt) if t and any(w.startswith(said + t) for w in words)
         ]
@@ -94,7 +94,7 @@ def test_a_follower_is_brought_up_to_any_text(words: list[str], data: st.DataObj
         kept = vocabulary.follow(grammar, text, kept)
         fresh = vocabulary.follow(grammar, text)
         assert kept.complete == fresh.complete
-        assert kept.complete or (kept.allowed() == fresh.allowed()).all()
+        assert kept.complete or (kept.marks() == fresh.marks()).all()
 
 
 def inverse(masses: dict[int, float], point: float) -> int:

@@ -358,6 +358,26 @@ def test_two_equal_prompts_opened_together_are_prefilled_once() -> None:
     asyncio.run(body())
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_forks_that_are_given_one_token_compute_what_waited_once(together: bool) -> None:
+    """The prompt's last token waits; all forks need it, and none is the first step of a decode."""
+
+    async def body() -> None:
+        async with engine_of() as engine:
+            root = await engine.open("a prompt", path=PATH)
+            before, forks = engine.stats(), root.fork(8)
+            calls = [fork.append(said) for fork, said in zip(forks, "abcdefgh", strict=True)]
+            if together:
+                await asyncio.gather(*calls)
+            else:
+                for call in calls:
+                    await call
+            after = engine.stats()
+            assert after.computed - before.computed == 1
+
+    asyncio.run(body())
+
+
 def test_a_dropped_branch_gives_its_pages_back() -> None:
     async def body() -> None:
         async with engine_of(pages=30) as engine:

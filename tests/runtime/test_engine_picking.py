@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import wraps
@@ -35,7 +35,7 @@ def looped(law: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]
 @asynccontextmanager
 async def engine_of(
     *, pages: int = 100, spread: float = 1.0, kernels: Kernels = "auto"
-) -> AsyncIterator[LocalEngine]:
+) -> AsyncGenerator[LocalEngine]:
     model = tiny(replace(CONFIG, head_dim=32), ends=False, spread=spread)
     engine = LocalEngine(model, pages=pages, threads=1, kernels=kernels)
     try:
@@ -154,3 +154,51 @@ async def test_many_at_once_pick_what_each_picks_alone(kernels: Kernels) -> None
         together = await asyncio.gather(*(drawn(engine, i) for i in range(32)))
     async with engine_of(pages=400, spread=0.1, kernels=kernels) as engine:
         assert [await drawn(engine, i) for i in range(0, 32, 8)] == together[::8]
+
+
+@looped
+async def test_who_thinks_long_is_waited_for_once() -> None:
+    async with engine_of() as engine:
+        slow, quick = await opened(engine, 1), await opened(engine, 2)
+        shown, done = asyncio.Event(), asyncio.Event()
+
+        async def waits(row: Row) -> int:
+            shown.set()
+            await done.wait()
+            return int(row.argmax())
+
+        pick = asyncio.create_task(slow.draw(waits))
+        await shown.wait()
+        for _ in range(3):
+            await quick.draw(best)
+        await opened(engine, 3)  # what was picked last has been taken then
+        assert not engine.core.shown
+        done.set()
+        await pick
+        await opened(engine, 4)
+        stats = engine.stats()
+    assert reconciled(stats)
+    assert stats.decoded == 4
+
+
+@looped
+async def test_in_lock_step_each_row_is_computed_once() -> None:
+    async with engine_of(pages=400, spread=0.1) as engine:
+        branches = [await opened(engine, i) for i in range(8)]
+        for branch in branches:
+            await branch.draw(best)
+        await opened(engine, 100)  # what was picked last has been counted then
+        before = engine.stats()
+        barrier = asyncio.Barrier(len(branches))
+
+        async def together(row: Row) -> int:
+            await barrier.wait()  # opens when all have been shown theirs
+            return int(row.argmax())
+
+        for _ in range(10):
+            await asyncio.gather(*(branch.draw(together) for branch in branches))
+        (fork,) = branches[0].fork(1)
+        await fork.append("x")
+        after = engine.stats()
+    assert after.computed - before.computed == 81
+    assert after.decoded - before.decoded == 80

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ponder.runtime import BranchPath
-from ponder.runtime.seeds import philox
+from ponder.runtime.seeds import philox, uniform, uniforms
 
 
 def test_philox_known_answers() -> None:
@@ -24,6 +24,20 @@ def test_draws_are_pure_and_in_range(seed: int, steps: list[str | int], position
     draw = path.uniform(position)
     assert 0 <= draw < 1
     assert draw == BranchPath(seed).child(*steps).uniform(position)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**60))
+def test_many_draws_at_once_are_the_draws(first: int, second: int, start: int) -> None:
+    key = (first, second)
+    expected = [uniform(key, start + i) for i in range(5)]
+    assert uniforms(key, start, 5).tolist() == expected
+
+
+def test_draws_of_a_path_are_its_uniforms_in_any_order() -> None:
+    path = BranchPath(3, ("propose", 1))
+    drawn = path.draws()
+    for k in (0, 31, 32, 300, 255, 256, 1000, 40):
+        assert drawn(k) == path.uniform(k)
 
 
 def test_paths_do_not_collide_across_types() -> None:

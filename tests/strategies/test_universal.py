@@ -12,7 +12,7 @@ import pytest
 from ponder.runtime import InputError, ModelError, ScriptedEngine
 from ponder.runtime.scripted_branch import ScriptedBranch
 from ponder.strategies import Answer, Load, Universal
-from ponder.strategies.universal import named_in, shortened
+from ponder.verifiers.wording import read_pick, shortened
 
 Make = Callable[..., Any]  # fixtures that make a context or a candidate, by keyword
 
@@ -137,9 +137,9 @@ def test_long_candidates_lose_their_middle(alone: Make, attempt: Make) -> None:
 
 
 def test_the_last_integer_counts() -> None:
-    assert named_in("2 and 3 agree, so 4.", 5) == (3, None)
-    assert named_in("**Response 1**", 1) == (0, None)
-    assert named_in("9" * 5000, 5) == (None, "the reply names 99999999999999999999 of 5")
+    assert read_pick("2 and 3 agree, so 4.", 5) == (3, None)
+    assert read_pick("**Response 1**", 1) == (0, None)
+    assert read_pick("9" * 5000, 5) == (None, "the reply names 99999999999999999999 of 5")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ponder.orchestrator.trace import Event, Trace
@@ -25,8 +25,9 @@ class Tally:
     """How much a verifier was asked."""
 
     verifier: str
+    """As in `Judged`; "universal" where a model picked among all candidates."""
     verdicts: int
-    """Of candidates; of a search, of its steps."""
+    """Of candidates; of a search, of its steps; picks."""
     failures: int
     """Of `verdicts`: a failure was stated, for want of budget too."""
 
@@ -37,20 +38,29 @@ def verdicts(trace: Trace) -> list[Judged]:
     return list(newest.values())
 
 
-def tallies(trace: Trace) -> list[Tally]:
+def tallies(events: Sequence[Event]) -> tuple[Tally, ...]:
     """By verifier, in the order in which they were asked."""
-    steps = {e["node"]: _steering(e) for e in trace.events if e["event"] == "paths"}
+    steps = {e["node"]: _steering(e) for e in events if e["event"] == "paths"}
     found: dict[str, list[bool]] = {}
-    for event in trace.events:
-        by = event["verifier"] if event["event"] == "verdict" else None
-        if event["event"] == "node":
-            by = steps.get(event["node"])
-        if by is not None and _judged(event):
+    for event in events:
+        by = _asked(event, steps)
+        if by is not None:
             found.setdefault(by, []).append(event["failure"] is not None)
-    return [
+    return tuple(
         Tally(verifier=name, verdicts=len(failed), failures=sum(failed))
         for name, failed in found.items()
-    ]
+    )
+
+
+def _asked(event: Event, steps: Mapping[str, str]) -> str | None:
+    """Who gave this verdict; None where it is none."""
+    kind = event["event"]
+    if kind == "universal":
+        return kind if event["picked"] is not None or event["failure"] is not None else None
+    by = event["verifier"] if kind == "verdict" else None
+    if kind == "node":
+        by = steps.get(event["node"])
+    return by if by is not None and _judged(event) else None
 
 
 def _steering(paths: Event) -> str:

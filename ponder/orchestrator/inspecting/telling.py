@@ -37,7 +37,7 @@ def trace_data(trace: Trace) -> dict[str, Any]:
         },
         "verifiers": {
             tally.verifier: {"verdicts": tally.verdicts, "failures": tally.failures}
-            for tally in tallies(trace)
+            for tally in tallies(trace.events)
         },
         "searches": {tree.node: _searched(figures(tree)) for tree in forest(trace)},
     }
@@ -54,7 +54,8 @@ def trace_table(trace: Trace) -> str:
     ]
     blocks = ["\n".join(f"{name:<10}{text}" for name, text in about), _nodes(spending(trace))]
     asked = [
-        f"{t.verifier}: {t.failures:,} of {t.verdicts:,} verdicts failed" for t in tallies(trace)
+        f"{t.verifier}: {t.failures:,} of {t.verdicts:,} verdicts failed"
+        for t in tallies(trace.events)
     ]
     blocks += ["\n".join(asked)] if asked else []
     blocks += ["\n".join(_search(figures(tree))) for tree in forest(trace)]

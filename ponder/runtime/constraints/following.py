@@ -7,7 +7,7 @@ complete; a token that spells nothing is no part of the text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -89,6 +89,16 @@ class Vocabulary:
         return self._compiled[grammar].deep_copy()
 
     @cached_property
+    def spelt(self) -> npt.NDArray[np.uint8]:
+        """Bits of the pieces that spell something."""
+        return packed(text is not None for text in self.alphabet)
+
+    @cached_property
+    def ending(self) -> npt.NDArray[np.uint8]:
+        """Bits of the end tokens, where pieces are tokens."""
+        return packed(piece in self.ends for piece in range(len(self.alphabet)))
+
+    @cached_property
     def _tokenizer(self) -> LLTokenizer:
         """Takes half a second for 49,152 tokens."""
         check_installed()
@@ -132,37 +142,39 @@ class Follower:
         with self._lock:
             return self._matcher.is_accepting()
 
-    def allowed(self) -> npt.NDArray[np.bool_]:
-        """Marks the pieces that may come next, and end tokens among them; none where the text is
-        complete, can only end, and the model has no end tokens.
+    def allowed(self) -> npt.NDArray[np.uint8]:
+        """Bits of the pieces that may come next, and of end tokens among them, as `packed` has
+        them; none where the text is complete, can only end, and the model has no end tokens.
 
         Raises:
             InputError: nothing may come, and the text is not complete; or the grammar is too
                 intricate to be followed.
         """
-        marks = self.marks()
-        if not marks.any() and not self.complete:
+        bits = self._bits()
+        if not bits.any() and not self.complete:
             raise InputError(self._stuck(""))
-        return marks
+        return bits
 
     def marks(self) -> npt.NDArray[np.bool_]:
-        """The same, and no marks where nothing may come."""
+        """The same as marks, [pieces], and no marks where nothing may come."""
+        return unpacked(self._bits(), len(self._vocabulary.alphabet))
+
+    def _bits(self) -> npt.NDArray[np.uint8]:
         import numpy as np
 
-        size = len(self._vocabulary.alphabet)
-        ends = [end for end in self._vocabulary.ends if end < size]
+        spelt, ending = self._vocabulary.spelt, self._vocabulary.ending
         with self._lock:
-            bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+            found = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
             complete = self._matcher.is_accepting()
             stuck = self._matcher.get_error() if self._matcher.is_error() else ""
             over = self._matcher.is_stopped()
-        marks = np.unpackbits(bits, count=size, bitorder="little").view(np.bool_)
-        marks[ends] = complete
-        if complete or not (stuck or over):
-            return marks
+        if complete:
+            return (found[: len(spelt)] & spelt) | ending
+        if not (stuck or over):
+            return found[: len(spelt)] & spelt
         if stuck and "NoExtension" not in stuck:
             raise InputError(self._stuck(stuck))
-        return np.zeros(size, dtype=np.bool_)
+        return np.zeros_like(spelt)
 
     def back_to(self, text: Sequence[int]) -> bool:
         """Take back what `text` does not begin with; False where that cannot be done."""
@@ -208,6 +220,19 @@ class Follower:
     def _spell(self, tokens: Sequence[int]) -> str:
         text = b"".join(self._vocabulary.spelling(token) or b"" for token in tokens)
         return text[-SHOWN:].decode(errors="replace")
+
+
+def packed(marks: Iterable[bool]) -> npt.NDArray[np.uint8]:
+    """Bits, eight a byte, the first the lowest, [marks / 8, rounded up]."""
+    import numpy as np
+
+    return np.packbits(np.fromiter(marks, np.bool_), bitorder="little")
+
+
+def unpacked(bits: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.bool_]:
+    import numpy as np
+
+    return np.unpackbits(bits, count=count, bitorder="little").view(np.bool_)
 
 
 class _Spelt:

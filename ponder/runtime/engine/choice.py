@@ -34,7 +34,7 @@ async def choice(lane: Handle, core: Core, choose: Choose) -> Segment:
         lane.check_open()
         tokenizer = lane.host.tokenizer
         segment = picked(token, job.row, tokenizer.end_tokens, tokenizer.decode)
-        lane.post(core.pick, token)
+        lane.post(core.pick, segment.tokens)
         taken = True
     finally:
         job.end()

@@ -48,16 +48,17 @@ class Core:
         self._temporary = count(-1, -1)
         self._deadlines: list[tuple[float, int, ref[Decode]]] = []
         self.shown: set[int] = set()
-        """Lanes for which somebody is about to pick."""
+        """Lanes for which somebody is about to pick, and that are worth waiting for."""
 
     @property
     def busy(self) -> bool:
         return len(self.scheduler.roster) > 0
 
     @property
-    def for_pickers(self) -> bool:
-        """Whether a step now would be for those alone who pick."""
-        return self.busy and all(isinstance(job, Showing) for job in self.scheduler.roster.jobs)
+    def pickers(self) -> int:
+        """Calls of those who pick, where a step now would be for them alone; else 0."""
+        roster = self.scheduler.roster
+        return len(roster) if all(isinstance(job, Showing) for job in roster.jobs) else 0
 
     def lanes(self) -> list[Lane]:
         """All of them, for inspection."""
@@ -114,15 +115,15 @@ class Core:
         self.shown.discard(ident)
         self.truncate(ident, len(self._lanes[ident].tokens))
 
-    def pick(self, ident: int, token: int | None) -> None:
-        """Add what was picked after a `Showing`, or nothing."""
-        if token is None:
+    def pick(self, ident: int, tokens: Sequence[int]) -> None:
+        """Add the token that was picked after a `Showing`, or none."""
+        if tokens:
+            self.shown.discard(ident)
+            self._lanes[ident].journal.tokens += tokens
+            self.counts.drew()
+        else:
             self.counts.looked()
             self.settle(ident)
-        else:
-            self.shown.discard(ident)
-            self._lanes[ident].tokens.append(token)
-            self.counts.drew()
 
     def edit(self, ident: int, edit: Edit, others: Sequence[int], job: Job) -> None:
         """Put a journal in place of another, and keep what KV it says."""

@@ -30,6 +30,8 @@ class EngineThread:
         self._core = core
         self._step = 0.0
         """Seconds that the last one took."""
+        self._wave = 0
+        """Calls that it was for, where those were of such as pick."""
         self._name = name
         self._threads = threads
         self._commands = SimpleQueue[Command]()
@@ -82,24 +84,35 @@ class EngineThread:
             self._fail_all()
 
     def _obey(self) -> bool:
-        """Run the commands that came in; waits for one when there is nothing else to do."""
-        while not self._stopped and not (self._commands.empty() and self._core.busy):
-            self._timed(self._commands.get())
+        """Run the commands that came in, and those of a wave."""
+        self._drain()
         self._gather()
         return not self._stopped
 
+    def _drain(self) -> None:
+        """Run the commands that came in; waits for one when there is nothing else to do."""
+        while not self._stopped and not (self._commands.empty() and self._core.busy):
+            self._timed(self._commands.get())
+
     def _gather(self) -> None:
         """Who picks comes in waves: a step for each alone would cost as much as one for all. So
-        wait for those that think, as long as a step takes, or for those that follow at once.
+        wait for those that think, as long as a step takes, or while fewer came than last time, for
+        those that follow at once. Who thinks longer is not waited for again.
         """
         until = time.perf_counter() + self._step
-        while not self._stopped and self._core.for_pickers:
+        while not self._stopped and (pickers := self._core.pickers):
+            if not self._core.shown and pickers >= self._wave:
+                break
             left = until - time.perf_counter()
+            wait = left if self._core.shown else min(left, AT_ONCE)
             try:
-                wait = left if self._core.shown else min(left, AT_ONCE)
-                self._timed(self._commands.get(timeout=max(0.0, wait)))
+                command = self._commands.get(timeout=max(0.0, wait))
             except Empty:
-                return
+                self._core.shown.clear()
+                break
+            self._timed(command)
+            self._drain()
+        self._wave = self._core.pickers
 
     def _timed(self, what: Command) -> None:
         start = time.perf_counter()

@@ -4,6 +4,7 @@ states and logits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,10 +16,10 @@ from ponder.runtime.engine.jobs import Decode, Job, Showing
 from ponder.runtime.engine.lane import Lane, Share
 from ponder.runtime.engine.readings import Reading, StateReading
 from ponder.runtime.errors import InputError, ModelError
-from ponder.runtime.kernels.arrays import array_of, booleans, tensor_of
+from ponder.runtime.kernels.arrays import array_of, booleans
 from ponder.runtime.runners.api import Runner, Work
 from ponder.runtime.runners.confidence import confidences
-from ponder.runtime.runners.sampler import NOT_FINITE, Draw, Rule, bars
+from ponder.runtime.runners.sampler import NOT_FINITE, Draw, Rule
 from ponder.runtime.seeds import uniform
 from ponder.runtime.values import Finish
 
@@ -102,14 +103,14 @@ def _rule(job: Decode) -> Rule | None:
     if job.follower is None:
         return job.rule
     try:
-        marks = job.follower.allowed()
+        allowed = job.follower.allowed()
     except InputError as error:
         job.end(error)
         return None
-    if not marks.any():
+    if not allowed.any():
         job.close(Finish.STOP)
         return None
-    return replace(job.rule, bars=bars(tensor_of(marks)))
+    return replace(job.rule, allowed=allowed)
 
 
 def _pick(hidden: Tensor, rows: Sequence[_Row]) -> Tensor:
@@ -128,14 +129,12 @@ def _read(values: Tensor, rows: Sequence[_Row]) -> None:
 
 
 def _show(logits: Tensor, rows: Sequence[_Row]) -> None:
-    own = logits.float().cpu().clone()  # the runner writes the next step's over these
-    least, most = own.aminmax(dim=1)  # NaN comes out of both
-    finite = booleans(least.isfinite() & most.isfinite())
-    for i, row in enumerate(rows):
+    """Each row to its own caller, who may keep it; the runner writes the next step's over these."""
+    for values, row in zip(array_of(logits.float().cpu()), rows, strict=True):
         if not isinstance(row.job, Showing):
             continue
-        if finite[i]:
-            row.job.show(array_of(own[i]))
+        if math.isfinite(values.max()) and math.isfinite(values.min()):  # NaN comes out of both
+            row.job.show(values.copy())
         else:
             row.job.end(_not_finite(row.lane))
 

@@ -129,7 +129,7 @@ class Scheduler:
         if lane.over:
             return 0
         goes_on = lane.goes_on()
-        if not goes_on:
+        if _shared(lane):
             self._reuse(lane)
         todo = lane.todo()
         rows = min(todo, budget)
@@ -156,13 +156,13 @@ class Scheduler:
         self.roster.note(lane)
 
     def _grow(self, lane: Lane, rows: int) -> int:
-        job, chunk = lane.job, not lane.goes_on()
+        job, shared = lane.job, _shared(lane)
         if rows and job is not None:
             lane.tip.grow(rows)
             self._placed.add(lane.ident)
             if isinstance(job, Prefill) and not lane.build:
                 job.advance(lane.view.length, cached=False)
-            if chunk:
+            if shared:
                 # Others find at once what this step will have written: writes precede reads.
                 wanted = len(lane.line) if lane.build else job.wanted(len(lane.tokens))
                 self._insert(lane, min(lane.tip.length, wanted))
@@ -214,3 +214,10 @@ class Scheduler:
         while lanes and (not lanes[-1].takable or lanes[-1].ident in self._placed):
             lanes.pop()
         return lanes[-1] if lanes else None
+
+
+def _shared(lane: Lane) -> bool:
+    """Whether others may have computed what is missing, or be about to want it: all but the steps
+    of a decode. What was given may be one token, too.
+    """
+    return isinstance(lane.job, Prefill) or not lane.goes_on()

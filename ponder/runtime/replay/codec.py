@@ -10,11 +10,14 @@ from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ponder.runtime.capabilities import Capabilities
 from ponder.runtime.errors import CapabilityError, ContextOverflow, InputError
 from ponder.runtime.values import Finish, Scored, Segment, SpliceMode, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from ponder.runtime.picking import Row
 
 Data = Mapping[str, Any]  # JSON values; which, is each kind's own
 """What a record holds."""
@@ -82,6 +85,37 @@ def rows_from(data: Data) -> list[tuple[float, ...]]:
     return [floats_from(row) for row in data["rows"]]
 
 
+def shown_data(row: Row | None) -> Data:
+    """What a pick was shown: only tokens that can come, which are few of a script's million. None
+    where there was no room for one.
+    """
+    import numpy as np
+
+    if row is None:
+        return {"shown": None}
+    tokens = np.flatnonzero(row > -np.inf)
+    return {
+        "shown": {
+            "vocabulary": len(row),
+            "tokens": None if len(tokens) == len(row) else _base64(array("I", tokens.tolist())),
+            "logits": _base64(array("f", row[tokens].tobytes())),
+        }
+    }
+
+
+def shown_from(data: Data) -> Row | None:
+    """The same row, the caller's to change."""
+    import numpy as np
+
+    shown = data["shown"]
+    if shown is None:
+        return None
+    row = np.full(shown["vocabulary"], -np.inf, dtype=np.float32)
+    tokens = slice(None) if shown["tokens"] is None else _words("I", shown["tokens"])
+    row[tokens] = _words("f", shown["logits"])
+    return row
+
+
 def floats_data(values: Sequence[float]) -> str:
     """A letter for the width, then base64 of little-endian words."""
     wide = array("d", values)
@@ -93,16 +127,21 @@ def floats_data(values: Sequence[float]) -> str:
 
 def floats_from(data: str) -> tuple[float, ...]:
     width: Literal["f", "d"] = "f" if data[0] == "f" else "d"
-    values = array(width, b64decode(data[1:]))
-    if sys.byteorder == "big":
-        values.byteswap()
-    return tuple(values)
+    return tuple(_words(width, data[1:]))
 
 
-def _base64(values: array[float]) -> str:
+def _base64(values: array[Any]) -> str:
+    """Little-endian."""
     if sys.byteorder == "big":
         values.byteswap()
     return b64encode(values.tobytes()).decode()
+
+
+def _words(kind: Literal["f", "d", "I"], data: str) -> array[Any]:
+    values: array[Any] = array(kind, b64decode(data))
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
 
 
 def usage_data(usage: Usage) -> Data:

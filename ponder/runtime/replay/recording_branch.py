@@ -120,13 +120,13 @@ class RecordingBranch(Leaving):
         asked = self._ask("draw", {})
 
         async def watched(row: Row) -> int | None:
-            await self._home.keep(asked, codec.rows_data([row.tolist()]), Usage())
+            await self._home.keep(asked, codec.shown_data(row), Usage())
             return await choose(row)
 
         self._home.vocabulary()
         segment = await self._inner.draw(watched)
         if segment == FULL:
-            await self._home.keep(asked, codec.rows_data([]), Usage())
+            await self._home.keep(asked, codec.shown_data(None), Usage())
         self._follow()
         if segment.text:
             self._home.spell(segment.tokens)

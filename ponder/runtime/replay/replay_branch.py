@@ -106,12 +106,10 @@ class ReplayBranch(Leaving):
         yield Delta(text="", segment=segment)
 
     async def draw(self, choose: Choose) -> Segment:
-        import numpy as np
-
-        rows = codec.rows_from((await self._serve("draw", {})).value)
-        if not rows:
+        row = codec.shown_from((await self._serve("draw", {})).value)
+        if row is None:
             return FULL
-        row, ends = np.array(rows[0], dtype=np.float32), self._engine.vocabulary().ends
+        ends = self._engine.vocabulary().ends
         with self._gate.call("draw on"):
             token = await choose(row)
             self._gate.check_open()

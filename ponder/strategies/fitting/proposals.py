@@ -42,6 +42,7 @@ class Rule:
     temperature: float
     top_p: float
     most_checks: int | None
+    ahead: int
 
     async def draw(
         self,
@@ -71,9 +72,27 @@ class Rule:
         asked = guides
         if self.proposal != "rejection":
             support, asked = _masked(support, guides)
-        found = await _rejected(support, asked, uniform, self.most_checks)
+        found = await self._rejected(support, asked, uniform)
         local = self.proposal == "local" and found.token is not None
         return replace(found, log_weight=0.0) if local else found
+
+    async def _rejected(
+        self, support: Support, guides: Sequence[Guide], uniform: Uniforms
+    ) -> Proposal:
+        if not guides or not len(support.tokens):
+            return _drawn(support, uniform)
+        asked = _Asked(support=support, guides=guides)
+        found = await adaptive_rejection(
+            support.masses,
+            asked.allowed,
+            uniform,
+            most_checks=self.most_checks,
+            ahead=self.ahead,
+        )
+        if found.token is None:
+            return found
+        token, ratio = int(support.tokens[found.token]), asked.ratios[found.token]
+        return Proposal(token=token, log_weight=found.log_weight + ratio, checks=found.checks)
 
 
 def distribution(row: Row, temperature: float, top_p: float) -> Support:
@@ -114,36 +133,22 @@ class _Asked:
     guides: Sequence[Guide]
     ratios: dict[int, float] = field(default_factory=dict[int, float])
 
-    async def allowed(self, place: int) -> bool:
-        ratio = await weighed(self.guides, int(self.support.tokens[place]))
-        self.ratios[place] = ratio
-        return ratio > -math.inf
+    async def allowed(self, places: Sequence[int]) -> list[bool]:
+        ratios = await weighed(self.guides, [int(self.support.tokens[place]) for place in places])
+        self.ratios.update(zip(places, ratios, strict=True))
+        return [ratio > -math.inf for ratio in ratios]
 
 
-async def weighed(guides: Sequence[Guide], token: int) -> float:
-    """Log of the product of all guides' weights; those behind one that refuses are not asked."""
-    total = 0.0
+async def weighed(guides: Sequence[Guide], tokens: Sequence[int]) -> list[float]:
+    """For each token, log of the product of all guides' weights; those behind one that refuses are
+    not asked.
+    """
+    totals = dict.fromkeys(tokens, 0.0)
     for guide in guides:
-        (ratio,) = await guide.weigh([token])
-        if ratio == -math.inf:
-            return ratio
-        total += ratio
-    return total
-
-
-async def _rejected(
-    support: Support, guides: Sequence[Guide], uniform: Uniforms, most_checks: int | None
-) -> Proposal:
-    if not guides or not len(support.tokens):
-        return _drawn(support, uniform)
-    asked = _Asked(support=support, guides=guides)
-    found = await adaptive_rejection(
-        support.masses, asked.allowed, uniform, most_checks=most_checks
-    )
-    if found.token is None:
-        return found
-    token, ratio = int(support.tokens[found.token]), asked.ratios[found.token]
-    return Proposal(token=token, log_weight=found.log_weight + ratio, checks=found.checks)
+        left = [token for token, total in totals.items() if total > -math.inf]
+        for token, ratio in zip(left, await guide.weigh(left) if left else [], strict=True):
+            totals[token] += ratio
+    return list(totals.values())
 
 
 def _drawn(support: Support, uniform: Uniforms) -> Proposal:
@@ -161,7 +166,7 @@ async def _weighed(support: Support, guides: Sequence[Guide], uniform: Uniforms)
     found = _drawn(support, uniform)
     if found.token is None:
         return found
-    ratio = await weighed(guides, found.token)
+    (ratio,) = await weighed(guides, [found.token])
     if ratio == -math.inf:
         return Proposal(token=None, log_weight=ratio, checks=1)
     return Proposal(token=found.token, log_weight=found.log_weight + ratio, checks=1)

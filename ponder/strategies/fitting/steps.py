@@ -147,5 +147,5 @@ class _Drawing:
 def uniforms(branch: Branch) -> Uniforms:
     """The next token's draws: first the one that the engine would draw it with."""
     place = len(branch.tokens)
-    further = branch.path.child("propose", place).uniform
+    further = branch.path.child("propose", place).draws()
     return lambda k: further(k) if k else branch.path.uniform(place)

@@ -22,6 +22,7 @@ class Constrained(Particles):
 
     verifier: str = "indifferent"
     temperature: float = 1.0
+    """1 is the model's own distribution, which the weights are then of."""
     step_stop: tuple[str, ...] = ()
     step_tokens: int = 1
     """Between two looks at who is to be resampled."""

@@ -28,6 +28,7 @@ class ParticleGibbs(Particles):
 
     resampling: str = "multinomial"
     iterations: int = 4
+    """Filters run, each but the first around a path kept from the one before."""
     pool: str = "all"
     """Answer with the particles of "all" iterations, or of the "last"."""
 

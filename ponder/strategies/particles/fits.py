@@ -31,6 +31,9 @@ class Fits(Protocol):
     def most_checks(self) -> int | None: ...
 
     @property
+    def ahead(self) -> int: ...
+
+    @property
     def temperature(self) -> float: ...
 
     @property
@@ -46,6 +49,8 @@ def check_fits(settings: Fits) -> None:
         raise InputError(unknown("proposal", settings.proposal, PROPOSALS))
     if settings.most_checks is not None and settings.most_checks < 1:
         raise InputError(f"most_checks is {settings.most_checks!r}; it must be 1 or more, or None")
+    if settings.ahead < 1:
+        raise InputError(f"ahead is {settings.ahead!r}; it must be 1 or more")
     if settings.fitted and not settings.temperature > 0:
         raise InputError(
             f"temperature is {settings.temperature!r}; where texts must fit something it must be "
@@ -68,6 +73,7 @@ def fitting_of(ctx: Context, settings: Fits) -> Fitting:
         temperature=settings.temperature,
         top_p=settings.top_p,
         most_checks=settings.most_checks,
+        ahead=settings.ahead,
     )
     return Fitting(
         potentials=[ctx.potential(fit) for fit in wanted],

@@ -80,6 +80,10 @@ class Particles(TreeSearch[Populations]):
     """Tokens that potentials may be asked about for one token, after which the path is given up,
     which biases weights downwards; None asks on.
     """
+    ahead: int = 1
+    """Tokens that potentials are asked about at once, in case the first is refused: what is drawn
+    is the same, a predicate is asked less often, about more.
+    """
     finished: str = "keep"
     """"keep": a finished path keeps its weight; "compete": its last score counts again at every
     step of the others, as in the source's code.
@@ -98,10 +102,6 @@ class Particles(TreeSearch[Populations]):
         for name, allowed in (("target", TARGETS), ("finished", FINISHED)):
             if getattr(self, name) not in allowed:
                 raise InputError(unknown(name, getattr(self, name), allowed))
-
-    @property
-    def blank_ends(self) -> bool:
-        return not self.fitted
 
     @property
     def fitted(self) -> bool:

@@ -11,8 +11,9 @@ from typing import ClassVar
 
 from ponder.runtime import BranchPath
 from ponder.strategies.search.abmcts import Scores
+from ponder.strategies.search.largest import Largest, Ranked, count_class, uniform
 from ponder.strategies.search.method import Expansion
-from ponder.strategies.search.mixed import Alike, drawn
+from ponder.strategies.search.mixed import Alike
 from ponder.strategies.search.settings import TreeSearch
 from ponder.strategies.search.tree import Node, Tree
 
@@ -28,11 +29,32 @@ class Branching:
     """By node, its score and those below it."""
     rounded: dict[int, dict[int, int]] = field(default_factory=dict[int, dict[int, int]])
     """The same in percent, counted."""
-    alike: dict[int, dict[int, Alike]] = field(default_factory=lambda: {0: dict[int, Alike]()})
-    """By node, its children by the number of their observations."""
     live: dict[int, list[int]] = field(default_factory=lambda: {0: list[int]()})
     """By node, its children that can grow."""
     asked: int = 0
+    alike: dict[int, Alike] = field(init=False, repr=False)
+    """By node, of its children; derived, as the next, and so not saved."""
+    ranked: dict[int, Ranked] = field(init=False, repr=False)
+    """By node, its children that can grow and may tell something new."""
+
+    def __post_init__(self) -> None:
+        self.alike = {node: Alike() for node in self.live}
+        self.ranked = {node: Ranked() for node in self.live}
+        for number, seen in self.seen.items():
+            self.alike[self.tree[number].parent or 0].add(seen)
+        for node, children in self.live.items():
+            for child in children:
+                self.rank(node, child)
+
+    def rank(self, node: int, child: int) -> None:
+        if not _dull(self.rounded[child]):
+            seen = self.seen[child]
+            self.ranked[node].put(count_class(seen.n), seen.mean, child)
+
+    def unrank(self, node: int, child: int) -> None:
+        if not _dull(self.rounded[child]):
+            seen = self.seen[child]
+            self.ranked[node].take(count_class(seen.n), seen.mean, child)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,34 +102,46 @@ class AbMctsM(TreeSearch[Branching]):
             if child.end is None:
                 state.live[expansion.node].append(child.number)
                 state.live[child.number] = []
-                state.alike[child.number] = {}
+                state.alike[child.number], state.ranked[child.number] = Alike(), Ranked()
+                state.rank(expansion.node, child.number)
 
     def _deeper(self, state: Branching, node: int, dice: Random) -> int | None:
         """The child to go down to; None to go wider here."""
-        live = [c for c in state.live[node] if not _dull(state.rounded[c])]
-        if not live:
+        ranked = state.ranked[node]
+        if not ranked.classes:
             return None
-        shared = drawn(state.alike[node], dice)
-        promised = {child: shared.reward(dice, state.seen[child]) for child in live}
-        best = max(promised, key=promised.__getitem__)
-        return best if promised[best] > shared.reward(dice) else None
+        shared = state.alike[node].drawn(dice)
+
+        def draw(child: int, u: float) -> float:
+            return shared.reward(state.seen[child], u)
+
+        new = shared.reward(None, uniform(dice))
+        return Largest(draw=draw, reach=shared.reach, dice=dice, value=new).of(ranked)
 
     def _back_up(self, state: Branching, child: Node, score: float) -> None:
         """To the child's own record and to that of every node above, the root's left out."""
-        node = child
+        seen = state.seen[child.number] = Scores()
+        seen.add(score)
+        self._count(state, child.number, score)
+        state.alike[child.parent or 0].add(seen)
+        node = state.tree[child.parent or 0]
         while node.parent is not None:
-            seen = state.seen.setdefault(node.number, Scores())
-            alike = state.alike[node.parent]
-            if seen.n:
-                alike[seen.n].add(seen, -1)
-                if not alike[seen.n].children:
-                    del alike[seen.n]
-            seen.add(score)
-            alike.setdefault(seen.n, Alike()).add(seen)
-            counts = state.rounded.setdefault(node.number, {})
-            percent = round(100 * score)
-            counts[percent] = counts.get(percent, 0) + 1
+            self._learn(state, node.parent, node.number, score)
             node = state.tree[node.parent]
+
+    def _learn(self, state: Branching, node: int, child: int, score: float) -> None:
+        """Of a child that was seen before."""
+        seen, alike = state.seen[child], state.alike[node]
+        state.unrank(node, child)
+        alike.remove(seen)
+        seen.add(score)
+        self._count(state, child, score)
+        alike.add(seen)
+        state.rank(node, child)
+
+    def _count(self, state: Branching, node: int, score: float) -> None:
+        counts, percent = state.rounded.setdefault(node, {}), round(100 * score)
+        counts[percent] = counts.get(percent, 0) + 1
 
 
 def _dull(counts: dict[int, int]) -> bool:

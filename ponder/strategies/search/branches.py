@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ponder.runtime import Branch
 from ponder.strategies.api import Context
 from ponder.strategies.fitting.steps import Fitting
 from ponder.strategies.prompting import ask
@@ -15,7 +14,7 @@ from ponder.strategies.search.method import Planned
 from ponder.strategies.search.saving import Rooted, SavedSearch
 from ponder.strategies.search.sprouts import Living, Sprout
 from ponder.strategies.search.tree import Tree
-from ponder.verifiers import StepVerifier
+from ponder.verifiers import Shadow, ShadowJudge
 
 
 class Steering(Protocol):
@@ -44,7 +43,7 @@ class Branches:
     method: Steering
     living: dict[int, Living] = field(default_factory=dict[int, Living])
     """By node."""
-    bare: Branch | None = None
+    bare: Shadow | None = None
     """A shadow of no steps, where each path is judged as one step."""
     begins: int = 0
     """Place in the policy's journals where replies begin."""
@@ -54,8 +53,10 @@ class Branches:
         self.fitting = self.method.fitting(self.ctx)
 
     @property
-    def verifier(self) -> StepVerifier:
-        return self.ctx.step_verifier(self.method.verifier, engine=self.method.verifier_engine)
+    def verifier(self) -> ShadowJudge:
+        method = self.method
+        asked = self.ctx.step_verifier(method.verifier, engine=method.verifier_engine)
+        return ShadowJudge(verifier=asked)
 
     async def plant(self) -> None:
         """Open the root's branches. Raises `BudgetExceeded`."""
@@ -76,8 +77,8 @@ class Branches:
         """One after another, so that each finds what the ones before it have in common with it.
         Raises `BudgetExceeded`.
         """
-        if saved.bare is not None:
-            self.bare = await self.verifier.open(self.ctx.question, saved.bare)
+        if self.method.aggregate == "model" and saved.rooted:
+            self.bare = await self.verifier.reopen(self.ctx.question, saved.bare)
         for number, rooted in saved.rooted.items():
             self.living[number] = await self._reopened(rooted)
 
@@ -130,7 +131,7 @@ class Branches:
             if self.bare is not None:  # who grows from here is judged on forks of that one
                 (shadow,) = self.bare.fork(1)
             else:
-                shadow = await self.verifier.open(ctx.question, rooted.shadow)
+                shadow = await self.verifier.reopen(ctx.question, rooted.shadow)
             said = branch.tokens[self.begins :]
             stood = None if self.fitting is None else await self.fitting.follow(said)
         except BaseException:

@@ -238,7 +238,7 @@ class Grower(Generic[State]):
 
     def _says(self, segment: Segment) -> bool:
         """Whether there is something to judge."""
-        return bool(segment.text.strip() if self.method.blank_ends else segment.tokens)
+        return bool(segment.tokens if self.method.fitted else segment.text.strip())
 
     def _check_alive(self, verdict: Verdict | None) -> None:
         """A search goes on without its verifier's engine, but not without its policy's: then it

@@ -12,7 +12,7 @@ from ponder.runtime import Branch, BudgetExceeded, Finish, Sampling
 from ponder.strategies.concurrency import all_of
 from ponder.strategies.search.sprouts import Limits, Sprout, answered, ending
 from ponder.strategies.search.tree import Tree
-from ponder.verifiers import StepVerifier
+from ponder.verifiers import ShadowJudge
 
 Held = Callable[[Sampling], Sampling]
 """Holds a decode to the form of the reply."""
@@ -96,7 +96,7 @@ async def roll(method: Ahead, rollouts: Sequence[Rollout], held: Held) -> None:
         await all_of(rollout.draw(method, held) for rollout in rollouts if not rollout.over)
 
 
-async def judge_beyond(verifier: StepVerifier, sprouts: Sequence[Sprout]) -> None:
+async def judge_beyond(verifier: ShadowJudge, sprouts: Sequence[Sprout]) -> None:
     """Replace the verdict on each step by that on the end of what was drawn beyond it."""
     shown = [sprout for sprout in sprouts if sprout.beyond and sprout.judged]
     shadows = {id(sprout): sprout.living.shadow.fork(1)[0] for sprout in shown}

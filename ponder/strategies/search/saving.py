@@ -26,7 +26,7 @@ class Rooted:
     """Where what a node holds stands."""
 
     branch: Standing
-    shadow: Standing
+    shadow: Standing | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

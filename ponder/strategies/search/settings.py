@@ -37,7 +37,9 @@ class TreeSearch(Method[State], Generic[State]):
     the path as one step).
     """
     temperature: float = 0.8
+    """0 takes the likeliest token."""
     top_p: float = 1.0
+    """Draw from the likeliest tokens that make up this share; 1 is all."""
     step_stop: tuple[str, ...] = ("\n\n",)
     """Strings that end a step; none ends steps by `step_tokens` alone."""
     step_tokens: int = 256
@@ -83,13 +85,8 @@ class TreeSearch(Method[State], Generic[State]):
         )
 
     @property
-    def blank_ends(self) -> bool:
-        """Whether a path ends with a step of white space: the policy says nothing more."""
-        return True
-
-    @property
     def fitted(self) -> bool:
-        """Whether paths must fit something, so that the whole of one is its answer."""
+        """Whether paths must fit something: whole ones, which end tokens end, are answers."""
         return False
 
     def fitting(self, ctx: Context) -> Fitting | None:
@@ -116,12 +113,13 @@ class TreeSearch(Method[State], Generic[State]):
     def bound(self, load: Load) -> Bound:
         kind = step_verifier_kind(self.verifier)
         steps = self.steps * (1 + self.lookahead)
+        draws = steps * (self.step_tokens if self.fitted else 1)
         shown = self.max_tokens if self.aggregate == "model" else self.step_tokens
         each = self.step_tokens + shown + kind.extra_tokens
         # Beside the steps, one path may be finished and judged where none is complete.
         whole = (self.finals + 1) * 2 * self.max_tokens + kind.extra_tokens
         return Bound(
-            calls=2 * (steps + 1),
+            calls=steps + draws + 2,
             tokens=2 * load.prompt_tokens + steps * each + whole,
             branches=2 * (self.steps * (2 if self.lookahead else 1) + 2),
             candidates=self.steps + 1,

@@ -11,7 +11,7 @@ from typing import Protocol
 from ponder.runtime import Branch, Finish, Sampling, Segment, Usage
 from ponder.strategies.fitting.steps import Fitting, Stood
 from ponder.strategies.search.tree import End, Grown, Node, Tree
-from ponder.verifiers import Candidate, Verdict
+from ponder.verifiers import Candidate, Shadow, Verdict
 
 
 class Limits(Protocol):
@@ -24,8 +24,10 @@ class Limits(Protocol):
     def depth(self) -> int: ...
 
     @property
-    def blank_ends(self) -> bool:
-        """Whether a path ends with a step of white space."""
+    def fitted(self) -> bool:
+        """Whether whole paths must fit something: then an end token alone completes one, and steps
+        of white space are steps.
+        """
         ...
 
     @property
@@ -37,7 +39,7 @@ class Living:
     """What a node that may grow holds."""
 
     branch: Branch
-    shadow: Branch
+    shadow: Shadow
     """The step verifier's."""
     stood: Stood | None = None
     """Where its text stands under what it must fit."""
@@ -118,11 +120,12 @@ def ending(limits: Limits, tree: Tree, parent: int, segment: Segment) -> End | N
     if segment.finish is Finish.BUDGET:
         return End.BUDGET
     said = tree.text(parent) + segment.text
-    if segment.finish in (Finish.EOS, Finish.TOOLS) or answered(limits, said, segment.finish):
+    marked = not limits.fitted and answered(limits, said, segment.finish)
+    if marked or segment.finish in (Finish.EOS, Finish.TOOLS):
         return End.GOAL
     above = tree[parent]
     reasons = {
-        End.EMPTY: limits.blank_ends and not segment.text.strip(),
+        End.EMPTY: not (limits.fitted or segment.text.strip()),
         End.LENGTH: above.path_tokens + segment.usage.decoded >= limits.max_tokens,
         End.DEPTH: above.depth + 1 >= limits.depth,
     }

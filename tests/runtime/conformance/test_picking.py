@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,46 @@ async def test_what_fails_leaves_the_branch_as_it_was(engine: Engine) -> None:
     assert branch.tokens == tokens
     assert branch.usage - before == Usage(scored=1)
     assert await run(branch, best, 4) == await run(other, best, 4)
+
+
+@needs("logits")
+async def test_a_number_of_numpy_is_a_token_and_a_fraction_is_none(engine: Engine) -> None:
+    branch = await opened(engine)
+
+    async def numpys(row: Row) -> Any:
+        return row.argmax()
+
+    async def fraction(row: Row) -> Any:
+        return 0.5
+
+    segment = await branch.draw(numpys)
+    assert list(map(type, segment.tokens)) == [int]
+    assert type(branch.tokens[-1]) is int
+    with pytest.raises(InputError, match="was picked"):
+        await branch.draw(fraction)
+
+
+@needs("logits")
+async def test_what_is_shown_is_the_callers_to_keep_and_to_change(engine: Engine) -> None:
+    kept, plain = await opened(engine), await opened(engine)
+    rows = list[Row]()
+
+    async def keeps(row: Row) -> int:
+        token = int(row.argmax())
+        rows.append(row)
+        return token
+
+    async def spoils(row: Row) -> int:
+        token = int(row.argmax())
+        row[:] = 0.0
+        return token
+
+    await kept.draw(keeps)
+    before = rows[0].copy()
+    for _ in range(3):
+        await kept.draw(spoils)
+    assert np.array_equal(rows[0], before)
+    assert (await run(plain, best, 4))[0] == list(kept.tokens[-4:])
 
 
 @needs("logits")

@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 from alone import Alone
 
-from ponder.orchestrator import Budget, from_yaml, result_line, solve, to_yaml, vote
+from ponder.orchestrator import Budget, from_yaml, plan, result_line, solve, to_yaml, vote
 from ponder.orchestrator import constrained as constrained_step
 from ponder.orchestrator.result import Status
 from ponder.runtime import BranchPath, InputError, ScriptedEngine
-from ponder.strategies import Constrained, ParticleGibbs
+from ponder.strategies import Constrained, ParticleFilter, ParticleGibbs
 from ponder.strategies.particles.resampling import SCHEMES
 from ponder.verifiers import (
     Candidate,
     Fit,
     Potential,
     Predicate,
+    Question,
     potential_of,
     predicate,
     regex,
@@ -299,6 +300,7 @@ def test_settings_out_of_range_are_refused() -> None:
         ({"proposal": "masked"}, "proposal 'masked'"),
         ({"temperature": 0.0}, "temperature is 0.0"),
         ({"most_checks": 0}, "most_checks is 0"),
+        ({"ahead": 0}, "ahead is 0"),
         ({"particles": 0}, "particles is 0"),
     ):
         with pytest.raises(InputError, match=match):
@@ -311,3 +313,25 @@ def test_it_is_written_and_read_back() -> None:
     step = constrained_step(regex("a|b"), predicate("sql"), particles=3)
     assert from_yaml(to_yaml(step)) == step
     assert repr(step).startswith("constrained(Grammar(kind='regex', text='a|b'), Named(")
+
+
+@pytest.mark.parametrize("step_tokens", [1, 4])
+def test_a_run_stays_within_its_bound(step_tokens: int) -> None:
+    engine = ScriptedEngine(lambda _: {"abcabcabc": 1.0})
+    step = constrained_step(
+        regex("[abc]*"), particles=3, max_tokens=7, step_tokens=step_tokens, threshold=1.0
+    )
+    most = plan(step | vote(), engine, question=Question(text="Which?")).total
+    result = solve("Which?", step | vote(), engine=engine, seed=1)
+    assert result.calls <= most.calls
+    assert result.usage.tokens <= most.tokens
+
+
+def test_a_mark_of_a_goal_ends_no_text_that_must_fit() -> None:
+    replies = {"a\\boxed{1} b": 1.0}
+    method = ParticleFilter(
+        verifier="indifferent", fits=(regex(r"a\\boxed\{1\}.*"),), particles=2, temperature=1.0
+    )
+    ctx = Fitting(policy=ScriptedEngine(lambda _: replies))
+    found = asyncio.run(ctx.run(method))
+    assert {c.text for c in found if isinstance(c, Candidate)} == set(replies)

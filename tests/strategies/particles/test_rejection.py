@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
+from collections.abc import Sequence
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ponder.strategies.fitting.rejection import Proposal, adaptive_rejection
+from ponder.runtime import BranchPath
+from ponder.strategies.fitting.rejection import Proposal, Urn, adaptive_rejection
 
 MASSES = (0.5, 0.2, 0.15, 0.1, 0.05)
 ALLOWED = {1, 3, 4}
@@ -22,9 +25,9 @@ def drawn(
     """With the tokens that were asked about."""
     asked, dice = list[int](), Random(seed)
 
-    async def may(token: int) -> bool:
-        asked.append(token)
-        return token in allowed
+    async def may(tokens: Sequence[int]) -> list[bool]:
+        asked.extend(tokens)
+        return [token in allowed for token in tokens]
 
     made = adaptive_rejection(masses, may, lambda i: dice.random(), most_checks=most)
     return asyncio.run(made), asked
@@ -91,3 +94,61 @@ def test_questions_end() -> None:
     proposal, asked = drawn(MASSES, {4}, 1, most=1)
     assert proposal.token is None
     assert len(asked) == 1
+
+
+def test_an_urn_of_many_blocks_is_drawn_by_what_is_left() -> None:
+    """After most of the mass, then most of the tokens, are gone: within five standard errors."""
+    dice = Random(5)
+    masses = [dice.random() ** 9 for _ in range(1000)]
+    urn = Urn(masses, lambda _: dice.random())
+    gone = set(sorted(range(1000), key=masses.__getitem__)[-700:]) | set(range(256))
+    for token in gone:
+        urn.remove(token)
+    left = {token: mass for token, mass in enumerate(masses) if token not in gone}
+    assert urn.mass == pytest.approx(math.fsum(left.values()))
+    runs = 40_000
+    found = Counter(urn.draw() for _ in range(runs))
+    assert set(found) <= set(left)
+    for low in range(256, 1000, 100):
+        share = math.fsum(left.get(t, 0.0) for t in range(low, low + 100)) / urn.mass
+        drawn = sum(found[t] for t in range(low, low + 100)) / runs
+        assert abs(drawn - share) < 5 * math.sqrt(share / runs)
+    for token in left:
+        urn.remove(token)
+    assert urn.draw() is None
+
+
+@given(
+    masses=st.lists(st.floats(0.001, 1), min_size=1, max_size=40).map(tuple),
+    bits=st.integers(0, 2**40 - 1),
+    seed=st.integers(0, 10**6),
+    ahead=st.integers(2, 9),
+)
+def test_asking_ahead_changes_nothing_but_the_questions(
+    masses: tuple[float, ...], bits: int, seed: int, ahead: int
+) -> None:
+    def made(ahead: int) -> tuple[Proposal, list[list[int]]]:
+        times = list[list[int]]()
+
+        async def may(tokens: Sequence[int]) -> list[bool]:
+            times.append(list(tokens))
+            return [bool(bits >> token & 1) for token in tokens]
+
+        draws = BranchPath(seed).uniform
+        return asyncio.run(adaptive_rejection(masses, may, draws, ahead=ahead)), times
+
+    (one, single), (found, times) = made(1), made(ahead)
+    assert (found.token, found.log_weight) == (one.token, one.log_weight)
+    asked = [token for some in times for token in some]
+    assert len(asked) == len(set(asked)) == found.checks
+    assert {token for some in single for token in some} <= set(asked)
+    assert len(times) <= len(single)
+    assert all(len(some) <= ahead for some in times)
+
+
+def test_asking_ahead_stays_within_the_questions() -> None:
+    async def may(tokens: Sequence[int]) -> list[bool]:
+        return [False] * len(tokens)
+
+    found = adaptive_rejection([1.0] * 50, may, BranchPath(1).uniform, most_checks=7, ahead=3)
+    assert asyncio.run(found).checks == 7

@@ -16,7 +16,8 @@ from worlds import Place, World, searched
 from ponder.strategies import AbMctsM
 from ponder.strategies.search.abmcts import Scores
 from ponder.strategies.search.abmcts_mixed import Branching
-from ponder.strategies.search.mixed import GRID, MEAN, SPREAD, Alike, drawn, posterior
+from ponder.strategies.search.largest import uniform
+from ponder.strategies.search.mixed import GRID, MEAN, SPREAD, Alike
 from ponder.strategies.search.tree import Grown
 
 REWARDS = st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=5), max_size=5)
@@ -29,10 +30,10 @@ def observed(rewards: list[float]) -> Scores:
     return seen
 
 
-def alike(children: list[list[float]]) -> dict[int, Alike]:
-    found: dict[int, Alike] = {}
+def alike(children: list[list[float]]) -> Alike:
+    found = Alike()
     for rewards in children:
-        found.setdefault(len(rewards), Alike()).add(observed(rewards))
+        found.add(observed(rewards))
     return found
 
 
@@ -51,19 +52,35 @@ def joint(children: list[list[float]], a: float, s: float) -> tuple[float, float
 @settings(deadline=None, max_examples=50)
 @given(children=REWARDS.filter(bool))
 def test_the_posterior_is_that_of_the_joint_density(children: list[list[float]]) -> None:
-    cells = posterior(alike(children))
+    cells = alike(children).cells()
     exact = [joint(children, a, s) for a, s in GRID]
-    offset = cells[0][0] - exact[0][0]
-    for (weight, mean, precision), (log, wanted, variance) in zip(cells, exact, strict=True):
-        assert weight - offset == pytest.approx(log, abs=1e-6)
+    top = max(log for log, _, _ in exact)
+    weights = [math.exp(log - top) for log, _, _ in exact]
+    for i, (_, wanted, variance) in enumerate(exact):
+        weight = cells.summed[i] - (cells.summed[i - 1] if i else 0.0)
+        assert weight / cells.summed[-1] == pytest.approx(
+            weights[i] / math.fsum(weights), rel=1e-6, abs=1e-12
+        )
+        mean, precision = cells.mu(i)
         assert mean == pytest.approx(wanted, abs=1e-8)
         assert 1 / precision == pytest.approx(variance, rel=1e-8)
+
+
+@given(children=REWARDS.filter(bool), more=st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_sums_forget_what_is_taken_away(children: list[list[float]], more: list[float]) -> None:
+    kept, changed = alike(children), alike([more, *children[::-1]])
+    changed.remove(observed(more))
+    assert sums(kept) == sums(changed)
+
+
+def sums(known: Alike) -> tuple[int, int, int]:
+    return known.precision, known.pull, known.misfit
 
 
 def test_without_observations_the_prior_is_drawn_from() -> None:
     """y of a new child: mean 0.5, variance 0.2^2 + E a^2 + E s^2, the last two of the grid."""
     dice = Random(3)
-    found = [drawn({}, dice).reward(dice) for _ in range(20_000)]
+    found = [Alike().drawn(dice).reward(None, uniform(dice)) for _ in range(20_000)]
     wanted = SPREAD**2 + math.fsum(a * a + s * s for a, s in GRID) / len(GRID)
     assert fmean(found) == pytest.approx(MEAN, abs=0.01)
     assert pvariance(found) == pytest.approx(wanted, rel=0.05)
@@ -77,10 +94,10 @@ def test_a_childs_reward_is_drawn_from_what_is_left_to_know() -> None:
     groups, dice = alike(children), Random(5)
     good, bad, new = list[float](), list[float](), list[float]()
     for _ in range(5_000):
-        shared = drawn(groups, dice)
-        good.append(shared.reward(dice, observed(children[0])))
-        bad.append(shared.reward(dice, observed(children[1])))
-        new.append(shared.reward(dice))
+        shared = groups.drawn(dice)
+        good.append(shared.reward(observed(children[0]), uniform(dice)))
+        bad.append(shared.reward(observed(children[1]), uniform(dice)))
+        new.append(shared.reward(None, uniform(dice)))
     assert fmean(good) == pytest.approx(0.9, abs=0.01)
     assert fmean(bad) == pytest.approx(0.1, abs=0.01)
     assert fmean(new) == pytest.approx(0.5, abs=0.05)
@@ -101,19 +118,16 @@ def test_records_are_those_of_the_tree(seed: int) -> None:
         for value in values:
             counted[round(100 * value)] += 1
         assert state.rounded[node.number] == counted
-    for number, groups in state.alike.items():
-        _held(state, number, groups)
+    for number, known in state.alike.items():
+        _held(state, number, known)
 
 
-def _held(state: Branching, number: int, groups: dict[int, Alike]) -> None:
+def _held(state: Branching, number: int, known: Alike) -> None:
     """What a node knows of its children is what they are."""
-    children = [state.seen[child] for child in state.tree[number].children]
-    assert set(groups) == {seen.n for seen in children}
-    for n, group in groups.items():
-        same = [seen for seen in children if seen.n == n]
-        assert group.children == len(same)
-        assert group.means == pytest.approx(math.fsum(seen.mean for seen in same))
-        assert group.within == pytest.approx(math.fsum(seen.squares for seen in same), abs=1e-9)
+    fresh = Alike()
+    for child in state.tree[number].children:
+        fresh.add(state.seen[child])
+    assert sums(known) == sums(fresh)
 
 
 def test_what_always_scores_the_same_is_left_alone() -> None:

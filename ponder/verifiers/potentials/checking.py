@@ -45,16 +45,16 @@ class _Walk:
     """Log-weights by what is spelt, and whether it is whole."""
 
     async def check(self, potential: Potential) -> None:
-        guide, total, spelt = potential.begin(self.vocabulary), 0.0, b""
+        guide, total = potential.begin(self.vocabulary), 0.0
+        spelt: bytes | None = b""
         for place, token in enumerate(self.text):
             ratios = await self._looked(guide, place, dead=total == -math.inf)
             total += ratios[token]
             if total > NEAR:
                 self._broken(place, f"token {token!r} brings it to log-weight {total!r}, above 0")
             whole = token in self.vocabulary.ends
-            spelling = self.vocabulary.spelling(token)
-            spelt += spelling or b""
-            if whole or spelling is not None:
+            spelt = self._with(spelt, token)
+            if spelt is not None:
                 self._same(spelt, whole, total, place)
             if whole:
                 return
@@ -65,6 +65,11 @@ class _Walk:
                 return
             guide = onward
         await self._looked(guide, len(self.text), dead=total == -math.inf)
+
+    def _with(self, spelt: bytes | None, token: int) -> bytes | None:
+        """None: a control token is in it, which no text spells."""
+        spelling = b"" if token in self.vocabulary.ends else self.vocabulary.spelling(token)
+        return None if spelt is None or spelling is None else spelt + spelling
 
     async def _after(self, guide: Guide, token: int, *, dead: bool) -> Guide | None:
         """None: the guide refuses to go on with a token that may not come, as it may."""
@@ -81,6 +86,11 @@ class _Walk:
         ratios = await self._weighed(guide, place)
         if quick:
             return ratios
+        for token, ratio in ratios.items():
+            if math.isnan(ratio) or ratio == math.inf:
+                self._broken(
+                    place, f"token {token!r} has {ratio!r}; a log-ratio is a number below inf"
+                )
         if await self._weighed(guide, place) != ratios:
             self._broken(place, "asking twice gives different weights")
         for token, ratio in ratios.items():
@@ -89,8 +99,6 @@ class _Walk:
                 self._broken(
                     place, f"token {token!r} has {ratio!r} among others, and {alone!r} alone"
                 )
-            if math.isnan(ratio) or ratio == math.inf:
-                self._broken(place, f"token {token!r} has {ratio!r}; a log-ratio is below inf")
             if dead and ratio > -math.inf:
                 self._broken(place, f"it weighs 0, but goes on with token {token!r} at {ratio!r}")
         self._masked(guide, place, ratios)

@@ -107,10 +107,8 @@ class Functions:
         import cloudpickle  # type: ignore[import-untyped] # it has no stubs
 
         try:
-            return cast(
-                "bytes",
-                cloudpickle.dumps(self._functions),  # pyright: ignore[reportUnknownMemberType] - as above
-            )
+            data: bytes = cloudpickle.dumps(self._functions)  # pyright: ignore[reportUnknownMemberType] - as above
+            return data
         except Exception as error:  # what they hold has its own ways to refuse
             raise InputError(
                 f"the functions of a Predicate cannot be sent to another process: {error}; "

@@ -17,6 +17,7 @@ from ponder.verifiers.keys import canonical
 from ponder.verifiers.kinds import VERIFIERS, VerifierKind, verifier_kind
 from ponder.verifiers.picking import pick, pick_tokens
 from ponder.verifiers.potentials.api import Guide, Potential
+from ponder.verifiers.potentials.checking import check_potential
 from ponder.verifiers.potentials.named import (
     Fit,
     Named,
@@ -70,6 +71,7 @@ __all__ = [
     "canonical",
     "canonical_json",
     "certainty",
+    "check_potential",
     "entropy",
     "extract",
     "group",

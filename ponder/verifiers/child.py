@@ -104,9 +104,10 @@ async def open_for(pipe: int, *, writing: bool) -> None:
         remove(pipe)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> int:
+    """How it ended: by itself, if it had, with the status or minus the signal; else minus 9."""
     process.kill()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
-    process.wait()
+    return process.wait()

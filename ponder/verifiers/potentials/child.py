@@ -1,7 +1,8 @@
 """Runs a user's functions in a process of its own, so that one which hangs can be ended.
 
 Alone: it imports nothing of Ponder. The first line brings the functions; each later one asks one of
-them about texts.
+them about texts. An alarm ends this process when a call takes too long, whatever it is doing, and
+even when nobody is left to kill it.
 """
 
 from __future__ import annotations
@@ -14,15 +15,10 @@ import traceback
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
-
-class Late(BaseException):
-    """A function took too long. No `Exception`, so that the function does not catch it."""
-
-
-def late(*_: object) -> NoReturn:
-    raise Late
+SHOWN = 200
+"""Characters of what a function said that an error shows."""
 
 
 def main() -> None:
@@ -30,7 +26,7 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):  # what the functions print or read is none of ours
         os.dup2(nothing, stream)
-    signal.signal(signal.SIGALRM, late)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     tell(answers, {"ready": True})
     functions = dict[str, Callable[[str], object]]()
     for line in asked:
@@ -63,21 +59,25 @@ def weighed(
                 weight = function(text)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-        except Late:
-            return {"weights": weights, "failed": f"did not return within {seconds} s"}
         except Exception as error:
             return {"weights": weights, "failed": raised(error)}
         if not isinstance(weight, bool | int | float) or not 0 <= weight <= 1:
-            said = f"gave {weight!r}; it must give True, False or a weight in [0, 1]"
+            said = f"gave {shown(repr(weight))}; it must give True, False or a weight in [0, 1]"
             return {"weights": weights, "failed": said}
         weights.append(float(weight))
     return {"weights": weights}
 
 
 def raised(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1]
-    return f"raised {type(error).__name__}: {error} (line {last.lineno} of {last.name})"
+    """With the last line of the user's own file that the error came through."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # without ours
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    where = f" (line {own[-1].lineno}, in {own[-1].name})" if own else ""
+    return f"raised {type(error).__name__}: {shown(str(error))}{where}"
+
+
+def shown(said: str) -> str:
+    return said if len(said) <= SHOWN else f"{said[:SHOWN]}..."
 
 
 def tell(answers: IO[bytes], reply: Mapping[str, object]) -> None:

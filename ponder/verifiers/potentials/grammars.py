@@ -41,6 +41,8 @@ class GrammarGuide:
         return [0.0 if self._may(token) else -math.inf for token in tokens]
 
     async def after(self, token: int) -> GrammarGuide:
+        if token in self.vocabulary.ends or not self._may(token):
+            raise InputError(f"token {token!r} may not come; ask weigh() first")
         follower = self.follower.copy()
         follower.push(token)
         return GrammarGuide(vocabulary=self.vocabulary, follower=follower)

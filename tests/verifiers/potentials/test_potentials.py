@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import re
+import signal
+import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +30,7 @@ SPELT: list[bytes | None] = [b"a", b"b", b"ab", "é".encode()[:1], "é".encode()
 """Two halves of a character, a control token, and the end."""
 END = 6
 VOCABULARY = Vocabulary(SPELT, frozenset({END}), 7)
+BYTES = Vocabulary([*(bytes([byte]) for byte in range(256)), None], frozenset({256}), 257)
 PATTERNS = ["a", "ab", "a*b", "(ab)*", "b+a?", "aé", "[ab]{2,3}", "é|ab"]
 
 
@@ -130,6 +137,46 @@ def test_weights_between_0_and_1_multiply() -> None:
     asyncio.run(check())
 
 
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_bytes_may_come_that_can_become_characters(spelt: list[int]) -> None:
+    check_bytes(bytes(spelt))
+
+
+@pytest.mark.parametrize("first", [0xC1, 0xC2, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5])
+def test_bytes_at_the_borders_of_utf_8(first: int) -> None:
+    for second in range(256):
+        check_bytes(bytes([first, second]))
+
+
+def check_bytes(spelt: bytes) -> None:
+    """Against all ends: what goes on with a character goes on with its lowest or highest bytes."""
+    tails = [bytes(t) for n in range(4) for t in product((0x80, 0x8F, 0x90, 0x9F, 0xBF), repeat=n)]
+    viable = [any(valid(spelt[:n] + tail) for tail in tails) for n in range(1, len(spelt) + 1)]
+
+    async def check() -> list[bool]:
+        guide = Predicate(lambda text: True).begin(BYTES)  # without `prefix`, nobody is asked
+        told: list[bool] = []
+        for byte in spelt:
+            told.append((await guide.weigh([byte]))[0] == 0)
+            if not told[-1]:
+                break
+            guide = await guide.after(byte)
+        return told
+
+    told = asyncio.run(check())
+    assert told == viable[: len(told)]
+    assert len(told) == len(spelt) or not told[-1]
+
+
+def valid(spelt: bytes) -> bool:
+    try:
+        spelt.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def test_a_text_is_asked_about_once() -> None:
     """The functions say how often they were called, by what they give."""
 
@@ -166,6 +213,16 @@ def quits(text: str) -> bool:
     os._exit(3)
 
 
+def killed(text: str) -> bool:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return True
+
+
+def deaf(text: str) -> bool:
+    """Busy inside of one call into C, where no handler written in Python would run."""
+    return bool(9**9**9)
+
+
 def prints(text: str) -> bool:
     print("hello")
     return sys.stdin.read() == ""
@@ -179,20 +236,24 @@ def stubborn(text: str) -> bool:
             continue
 
 
-@pytest.mark.parametrize(
-    ("function", "match"),
-    [
-        (raises, r"complete function 'raises' raised LookupError: what is 'a'\? \(line \d+"),
-        (hangs, "did not return within 0.2 s, on 'a'"),
-        (stubborn, "did not return within 0.2 s"),
-        (quits, "ended its process, on one of 'a'"),
-        (lambda text: 1.5, r"gave 1.5; it must give True, False or a weight in \[0, 1\], on 'a'"),
-        (lambda text: float("nan"), "gave nan"),
-        (lambda text: None, "gave None"),
-        (lambda text: "yes", "gave 'yes'"),
-        (lambda text: [], r"gave \[\]"),
-    ],
-)
+FAILING: list[tuple[Callable[[str], Any], str]] = [
+    (raises, r"complete function 'raises' raised LookupError: what is 'a'\? \(line \d+"),
+    (hangs, "did not return within 0.2 s, on 'a'"),
+    (stubborn, "did not return within 0.2 s"),
+    (quits, "ended its process with status 3, on 'a'"),
+    (killed, "ended its process by SIGKILL, on 'a'"),
+    (str.swapcase, r"'str.swapcase' gave 'A'"),
+    (json.loads, r"raised JSONDecodeError: Expecting value"),
+    (deaf, "did not return within 0.2 s"),
+    (lambda text: 1.5, r"gave 1.5; it must give True, False or a weight in \[0, 1\], on 'a'"),
+    (lambda text: float("nan"), "gave nan"),
+    (lambda text: None, "gave None"),
+    (lambda text: "yes", "gave 'yes'"),
+    (lambda text: [], r"gave \[\]"),
+]
+
+
+@pytest.mark.parametrize(("function", "match"), FAILING)
 def test_a_function_that_fails_is_a_clear_error(function: Any, match: str) -> None:
     async def check() -> None:
         potential = Predicate(function, seconds=0.2)
@@ -203,6 +264,69 @@ def test_a_function_that_fails_is_a_clear_error(function: Any, match: str) -> No
         await potential.close()
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("bad", "how"), [(quits, "status 3"), (deaf, "not return within"), (raises, "LookupError")]
+)
+def test_of_many_texts_the_one_that_it_fails_on_is_named(bad: Any, how: str) -> None:
+    def function(text: str) -> bool:
+        return bad(text) if text == "ab" else True
+
+    async def check() -> None:
+        potential = Predicate(prefix=function, seconds=0.3)
+        guide = potential.begin(VOCABULARY)
+        with pytest.raises(InputError, match=f"prefix function .*{how}.*, on 'ab'"):
+            await guide.weigh([0, 1, 2])
+        assert await guide.weigh([0, 1]) == [0, 0]
+        await potential.close()
+
+    asyncio.run(check())
+
+
+def test_what_no_other_process_can_have_is_refused() -> None:
+    lock = threading.Lock()
+    potential = Predicate(lambda text: lock.locked())
+    with pytest.raises(InputError, match="cannot be sent to another process"):
+        asyncio.run(potential.begin(VOCABULARY).weigh([END]))
+
+
+def test_no_child_outlives_its_parent() -> None:
+    """Not even one whose function hangs, when the parent is killed and cannot end it."""
+    program = (
+        "import asyncio, os, signal, sys; from ponder.runtime import Vocabulary\n"
+        "from ponder.verifiers import Predicate\n"
+        "path = sys.argv[1]\n"
+        "def hang(text):\n    print(os.getpid(), file=open(path, 'w'), flush=True)\n"
+        "    while True: pass\n"
+        "potential = Predicate(hang, seconds=3)\n"
+        "async def main():\n"
+        "    guide = potential.begin(Vocabulary([b'a', None], frozenset({1}), 2))\n"
+        "    task = asyncio.create_task(guide.weigh([1]))\n"
+        "    while not (os.path.exists(path) and open(path).read().endswith('\\n')):\n"
+        "        await asyncio.sleep(0.01)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(main())\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "pid")
+        run = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60)
+        assert run.returncode == -signal.SIGKILL
+        pid = int(path.read_text())
+    for _ in range(1000):
+        if not running(pid):
+            return
+        time.sleep(0.01)
+    raise AssertionError("the child is still there")
+
+
+def running(pid: int) -> bool:
+    """A zombie that nobody has collected is not."""
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_functions_may_print_and_read() -> None:

@@ -12,10 +12,11 @@ from native_cases import SETS, native_runner, require
 from tiny_llama import CONFIG, tiny
 from torch import Tensor
 
-from ponder.runtime import Sampling
+from ponder.runtime import ModelError, Sampling
+from ponder.runtime.constraints.following import packed
 from ponder.runtime.kernels import native
 from ponder.runtime.runners.native_llama import NativeLlama
-from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, draw, make_rule
+from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, draw, make_rule
 
 VOCABULARY = 1003
 ROWS = 8
@@ -42,6 +43,14 @@ def settings_of(chance: random.Random) -> Sampling:
     )
 
 
+def held(rule: Rule, chance: random.Random) -> Rule:
+    """To some tokens, few or many, or to all."""
+    share = chance.choice([0.01, 0.5, 0.99, None])
+    if share is None:
+        return rule
+    return replace(rule, allowed=packed(chance.random() < share for _ in range(VOCABULARY)))
+
+
 def one(runner: NativeLlama, logits: Tensor, params: Sampling, uniform: float = 0.5) -> Draw:
     return runner.draw(logits[None], [make_rule(params, VOCABULARY)], [uniform])[0]
 
@@ -54,7 +63,7 @@ def test_it_draws_what_torch_draws(runner: NativeLlama) -> None:
         # Steps of one half make ties, except in every third round.
         logits = torch.randn(ROWS, VOCABULARY, generator=generator) * 6
         logits = logits if i % 3 == 0 else logits.round() / 2
-        rules = [make_rule(settings_of(chance), VOCABULARY) for _ in range(ROWS)]
+        rules = [held(make_rule(settings_of(chance), VOCABULARY), chance) for _ in range(ROWS)]
         points = [chance.random() for _ in range(ROWS)]
         want, got = draw(logits, rules, points), runner.draw(logits, rules, points)
         for w, g in zip(want, got, strict=True):
@@ -83,6 +92,15 @@ def test_faults_name_their_row(runner: NativeLlama) -> None:
     nothing = make_rule(Sampling(max_tokens=1, bias=everything), VOCABULARY)
     draws = runner.draw(logits, [plain, plain, plain, nothing], [0.5] * 4)
     assert [d.fault for d in draws] == ["", NOT_FINITE, NOT_FINITE, FORBIDDEN]
+    closed = replace(plain, allowed=packed([False] * VOCABULARY))
+    draws = runner.draw(logits, [closed, closed, plain, plain], [0.5] * 4)
+    assert [d.fault for d in draws] == [FORBIDDEN, NOT_FINITE, NOT_FINITE, ""]
+
+
+def test_a_mask_of_another_size_is_not_read(runner: NativeLlama) -> None:
+    rule = replace(make_rule(Sampling(max_tokens=1), VOCABULARY), allowed=packed([True] * 900))
+    with pytest.raises(ModelError, match=r"a mask has \(113,\) bytes for 1003 tokens"):
+        runner.draw(torch.zeros(1, VOCABULARY), [rule], [0.5])
 
 
 def test_frequencies_are_the_models(runner: NativeLlama) -> None:

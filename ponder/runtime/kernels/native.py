@@ -74,6 +74,7 @@ class Step(Structure):
 
 class Draw(Structure):
     _fields_ = (
+        ("allowed", c_void_p),
         *((name, c_float) for name in ("temperature", "min_p", "top_p")),
         ("top_k", c_int32),
         ("uniform", c_double),

@@ -26,7 +26,7 @@ from ponder.runtime.models.config import ModelConfig
 from ponder.runtime.models.rotary import rotary_frequencies, rotary_table, score_scale
 from ponder.runtime.runners.api import BLOCK, PAGE, Ints, StepTime, Work
 from ponder.runtime.runners.memory import host_kv_bytes
-from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, shape
+from ponder.runtime.runners.sampler import FORBIDDEN, NOT_FINITE, Draw, Rule, biased
 from ponder.runtime.runners.weights import Weights
 
 WeightFormat = Literal["float32", "bfloat16", "int8", "int4"]
@@ -140,11 +140,11 @@ class NativeLlama:
         logits = logits.contiguous()
         start = time.perf_counter()
         draws: list[Draw] = []
-        # Rows that are shaped need a copy, so the others are drawn apart from them.
-        for shaped, group in groupby(range(len(rules)), lambda row: rules[row].shapes):
+        # Rows with a bias need a copy, so the others are drawn apart from them.
+        for _, group in groupby(range(len(rules)), lambda row: len(rules[row].biased) > 0):
             rows = list(group)
             part = slice(rows[0], rows[-1] + 1)
-            own = shape(logits[part], rules[part]) if shaped else logits[part]
+            own = biased(logits[part], rules[part])
             draws += self._draw(logits[part], own, rules[part], uniforms[part])
         self.time.sampling += time.perf_counter() - start
         return draws
@@ -152,8 +152,9 @@ class NativeLlama:
     def _draw(
         self, logits: Tensor, shaped: Tensor, rules: Sequence[Rule], uniforms: Sequence[float]
     ) -> list[Draw]:
+        size = logits.shape[-1]
         draws = (native.Draw * len(rules))(
-            *(_native_draw(rule, u) for rule, u in zip(rules, uniforms, strict=True))
+            *(_native_draw(rule, u, size) for rule, u in zip(rules, uniforms, strict=True))
         )
         answer = self._doors.ponder_draw(
             self._model, logits.data_ptr(), shaped.data_ptr(), len(rules), draws
@@ -267,8 +268,14 @@ def _address(numbers: Ints | None, count: int, held: list[Ints]) -> int | None:
     return held[-1].ctypes.data
 
 
-def _native_draw(rule: Rule, uniform: float) -> native.Draw:
+def _native_draw(rule: Rule, uniform: float, vocabulary: int) -> native.Draw:
+    """It points into the rule's mask, which must outlive it."""
+    if rule.allowed is not None and rule.allowed.shape != ((vocabulary + 7) // 8,):
+        raise ModelError(
+            f"a mask has {rule.allowed.shape!r} bytes for {vocabulary!r} tokens: an engine's bug"
+        )
     return native.Draw(
+        allowed=None if rule.allowed is None else rule.allowed.ctypes.data,
         temperature=rule.temperature,
         min_p=rule.min_p,
         top_p=rule.top_p,

@@ -44,11 +44,6 @@ class Rule:
     """
 
     @property
-    def shapes(self) -> bool:
-        """Whether it changes logits before anything else."""
-        return self.allowed is not None or len(self.biased) > 0
-
-    @property
     def truncates(self) -> bool:
         return self.top_k is not None or self.top_p < 1 or self.min_p > 0
 
@@ -138,21 +133,29 @@ def _verdict(token: int, logprob: float, finite: bool, empty: bool) -> Draw:
     return Draw(fault=FORBIDDEN) if empty else Draw(token=token, logprob=min(logprob, 0.0))
 
 
+def biased(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
+    """The logits with each rule's bias; the same tensor where there is none."""
+    if not any(len(rule.biased) for rule in rules):
+        return logits
+    shaped = logits.clone()
+    for row, rule in zip(shaped, rules, strict=True):
+        if len(rule.biased):
+            row.index_add_(0, rule.biased.to(row.device), rule.nats.to(row.device))
+    return shaped
+
+
 def shape(logits: Tensor, rules: Sequence[Rule]) -> Tensor:
     """With each row's bias added, and -inf where its grammar forbids; the very same tensor where
     there is neither.
     """
-    if not any(rule.shapes for rule in rules):
-        return logits
-    shaped = torch.empty_like(logits)
-    for row, given, rule in zip(shaped, logits, rules, strict=True):
-        if rule.allowed is None:
-            row.copy_(given)
-        else:
-            torch.add(given, bars(rule.allowed, len(row)).to(row.device), out=row)
-        if len(rule.biased):
-            row.index_add_(0, rule.biased.to(row.device), rule.nats.to(row.device))
-    return shaped
+    shaped = biased(logits, rules)
+    if all(rule.allowed is None for rule in rules):
+        return shaped
+    held = shaped.clone() if shaped is logits else shaped
+    for row, rule in zip(held, rules, strict=True):
+        if rule.allowed is not None:
+            row.add_(bars(rule.allowed, len(row)).to(row.device))
+    return held
 
 
 def bars(allowed: npt.NDArray[np.uint8], vocabulary: int) -> Tensor:

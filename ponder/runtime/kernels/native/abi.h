@@ -199,6 +199,7 @@ struct Turning {
 };
 
 struct Draw {
+  const uint8_t* allowed;  // bits of the tokens that may come, the first the lowest; null allows all
   float temperature, min_p, top_p;
   int32_t top_k;
   double uniform;

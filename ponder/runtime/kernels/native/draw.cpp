@@ -1,4 +1,4 @@
-// One token from a row of logits: temperature, top-k, min-p, top-p, then the inverse of the
+// One token from a row of logits: what is allowed, temperature, top-k, min-p, top-p, then the inverse of the
 // cumulated weights at a given uniform. What is kept is always the likeliest few, the lowest id
 // first among equals, so every truncation is a place in one order.
 #include "draw_row.h"
@@ -136,23 +136,46 @@ int64_t sample(const Kernels& kernels, const float* logits, int64_t n, float bes
   return invert(weights.data(), sums.data(), n, draw.uniform * total);
 }
 
+// By byte of a mask, what its eight tokens get.
+struct Bars {
+  float of[256][8];
+  Bars() {
+    for (int byte = 0; byte < 256; ++byte)
+      for (int bit = 0; bit < 8; ++bit) of[byte][bit] = byte >> bit & 1 ? 0.0f : -INFINITY;
+  }
+};
+
+void hold(const float* logits, const uint8_t* allowed, int64_t n, float* held) {
+  static const Bars bars;
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int bit = 0; bit < 8; ++bit) held[i + bit] = logits[i + bit] + bars.of[allowed[i / 8]][bit];
+  for (; i < n; ++i) held[i] = logits[i] + bars.of[allowed[i / 8]][i % 8];
+}
+
 }  // namespace
 
 void draw_row(const Kernels& kernels, const float* logits, const float* biased, int64_t n, Draw& draw) {
   const int64_t blocks = (n + kDrawBlock - 1) / kDrawBlock;
-  thread_local std::vector<float> weights;
+  thread_local std::vector<float> weights, held;
   weights.resize(blocks * kDrawBlock);
   std::vector<double> sums(blocks);
   const float top = kernels.largest(logits, n);
   const double norm = top + std::log(kernels.weigh(logits, n, top, 1.0f, weights.data(), sums.data()));
+  if (draw.allowed) {
+    held.resize(n);
+    hold(biased, draw.allowed, n, held.data());
+    biased = held.data();
+  }
   const float best = logits == biased ? top : kernels.largest(biased, n);
   if (!std::isfinite(norm)) {
     draw.token = kNotFinite;
   } else if (best == -INFINITY) {
     draw.token = kForbidden;
   } else {
-    int64_t token = std::find(biased, biased + n, best) - biased;
-    if (draw.temperature > 0) token = sample(kernels, biased, n, best, draw, logits == biased && draw.temperature == 1, weights, sums);
+    const bool weighed = logits == biased && draw.temperature == 1;
+    const int64_t token = draw.temperature > 0 ? sample(kernels, biased, n, best, draw, weighed, weights, sums)
+                                               : std::find(biased, biased + n, best) - biased;
     draw.token = (int32_t)token;
     draw.logprob = (float)std::min((double)logits[token] - norm, 0.0);
   }

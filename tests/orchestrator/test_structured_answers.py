@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -15,10 +16,13 @@ from guessing import runtime
 from pydantic import BaseModel
 
 from ponder.orchestrator import (
+    PRESETS,
     Expression,
+    Status,
     beam,
     best,
     kept_question,
+    load_strategy,
     mcts,
     particle_filter,
     plan,
@@ -93,6 +97,28 @@ def test_searches_are_held_to_it_from_where_the_reply_begins(strategy: Expressio
     assert all(
         any(t.startswith(a.candidate.text) for t in list(REPLIES)[:4]) for a in result.candidates
     )
+
+
+EXAMPLES = [
+    *((preset.expression, name) for name, preset in PRESETS.items()),
+    *(
+        (load_strategy(str(path)), path.name)
+        for path in sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+    ),
+]
+
+
+@pytest.mark.parametrize(("strategy", "name"), EXAMPLES, ids=[name for _, name in EXAMPLES])
+def test_whatever_the_strategy(strategy: Expression, name: str) -> None:
+    """Judges too are asked; here they are answered by chance, or not at all."""
+    guessing = ScriptedEngine(lambda _: REPLIES | {"Yes": 20.0, "No": 20.0})
+    result = solve("Where?", strategy, engine=guessing, answer=Move, seed=1)
+    allowed = list(REPLIES)[:4]
+    assert all(any(t.startswith(a.candidate.text) for t in allowed) for a in result.candidates)
+    if name == "constrained.yaml":  # to a form of its own, which no value of this one has
+        assert (result.status, result.answer) == (Status.UNSATISFIED, None)
+    else:
+        assert result.parsed(Move).to in ("left", "right")
 
 
 def test_a_reply_that_was_cut_off_is_no_answer() -> None:

@@ -205,7 +205,8 @@ async def test_rows_in_one_batch_are_what_they_are_alone(kernels: Any) -> None:
     biased = replace(held, bias=((ord("1"), 2.0), (ord("2"), -math.inf)))
     async with opened(kernels) as engine:
         root = await engine.open("Numbers: ", path=PATH)
-        settings = [free, held, free, free, biased, held]
+        settings = [free, held, replace(free, confidence=5), free, biased, held]
+        settings += [replace(params, confidence=5) for params in (biased, held, free)]
         children = root.fork(len(settings))
         mixed = await asyncio.gather(
             *(child.extend(params) for child, params in zip(children, settings, strict=True))
@@ -218,6 +219,10 @@ async def test_rows_in_one_batch_are_what_they_are_alone(kernels: Any) -> None:
     assert [s.tokens for s in mixed] == [s.tokens for s in alone]
     if kernels == "native":
         assert [s.logprobs for s in mixed] == [s.logprobs for s in alone]
+        assert [s.confidences for s in mixed] == [s.confidences for s in alone]
+    assert [len(s.confidences) for s in mixed] == [
+        len(s.tokens) if params.confidence else 0 for s, params in zip(mixed, settings, strict=True)
+    ]
     assert "2" not in mixed[4].text
     assert all(re.fullmatch(r"[0-9][0-9,]*", mixed[i].text) for i in (1, 4, 5))
 
